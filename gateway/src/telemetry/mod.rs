@@ -1,0 +1,1 @@
+//! Registry, names and log setup.
