@@ -1,9 +1,31 @@
 //! The durable hop: the record format, the log, and what is owed to each accepted request.
-//! This module alone names rdkafka for the requests and events of exchanges.
+//!
+//! [`Intake`] appends a request; [`Dispatcher`] takes it from the log and calls the upstream through a
+//! [`Caller`]; what comes back is appended too; [`Replies`] hands it from the log to the client that waits.
 
+mod abandoned;
+mod admitted;
+mod appender;
+mod caller;
+pub mod delivery;
+mod dispatch;
+mod drive;
+mod intake;
 mod log;
+mod metrics;
 pub mod record;
+mod recover;
+mod replies;
 mod topic;
+mod tracker;
 
+pub use abandoned::Abandoned;
+pub use admitted::Admitted;
+pub use appender::{AppendError, Appender, Position};
+pub use caller::{Answer, Caller, Failure, Message, Messages};
+pub use dispatch::{Dispatcher, Joined};
+pub use intake::Intake;
 pub use log::{Log, LogError};
+pub use metrics::Metrics;
+pub use replies::{Replies, Reply, Waiting};
 pub use topic::Topic;

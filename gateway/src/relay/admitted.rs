@@ -1,0 +1,103 @@
+//! One admitted request: what all of its records repeat.
+
+use std::time::{Duration, SystemTime};
+
+use super::record::{End, Fields, Kind, View};
+use crate::message::{Dialect, Mode, Name, Operation, RelayId, Trace};
+use crate::outcome::Reason;
+
+/// A request that policy let through, without its body.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    pub id: RelayId,
+    pub traceparent: String,
+    pub parent_span: Option<String>,
+    pub principal: Name,
+    pub tenant: Name,
+    pub agent: Name,
+    pub dialect: Dialect,
+    pub operation: Operation,
+    pub tool: Option<Name>,
+    pub mode: Mode,
+    /// Task, context or session that orders it; its own id when there is none.
+    pub key: Option<String>,
+    pub policies: Name,
+    pub at: SystemTime,
+    pub deadline: SystemTime,
+    pub request_bytes: u64,
+}
+
+impl Admitted {
+    /// The text whose hash picks the partition.
+    pub fn ordering_key(&self) -> String {
+        self.key.clone().unwrap_or_else(|| self.id.to_string())
+    }
+
+    /// Continues `trace` for the records of this exchange.
+    pub fn set_trace(&mut self, trace: &Trace) {
+        self.traceparent = trace.traceparent();
+        self.parent_span = trace.parent_hex();
+    }
+
+    /// The fields of a record of this exchange that happens at `time`.
+    pub fn fields(&self, kind: Kind, time: SystemTime) -> Fields<'_> {
+        Fields {
+            kind,
+            id: self.id,
+            time,
+            traceparent: &self.traceparent,
+            parent_span: self.parent_span.as_deref(),
+            principal: &self.principal,
+            tenant: &self.tenant,
+            agent: &self.agent,
+            dialect: self.dialect,
+            method: self.operation.method(self.dialect),
+            tool: self.tool.as_deref(),
+            mode: self.mode,
+            key: self.key.as_deref(),
+            deadline: (kind == Kind::Request).then_some(self.deadline),
+            policies: (!self.policies.is_empty()).then_some(&*self.policies),
+            sequence: 0,
+            end: None,
+        }
+    }
+
+    /// The fields of its last record.
+    pub fn ending(&self, kind: Kind, time: SystemTime, reason: Reason, answer_bytes: u64) -> Fields<'_> {
+        let end = End {
+            state: reason.state(),
+            reason,
+            duration: self.age(time),
+            request_bytes: self.request_bytes,
+            answer_bytes,
+        };
+        Fields { end: Some(end), ..self.fields(kind, time) }
+    }
+
+    /// Time since its admission.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.at).unwrap_or_default()
+    }
+
+    /// The admitted request that a `request` record holds; none when it names a method unknown here.
+    pub fn from_record(view: &View<'_>) -> Option<Self> {
+        let fields = &view.fields;
+        Some(Self {
+            id: fields.id,
+            traceparent: fields.traceparent.to_owned(),
+            parent_span: fields.parent_span.map(str::to_owned),
+            principal: fields.principal.into(),
+            tenant: fields.tenant.into(),
+            agent: fields.agent.into(),
+            dialect: fields.dialect,
+            operation: Operation::from_method(fields.dialect, fields.method)?,
+            tool: fields.tool.map(Name::from),
+            mode: fields.mode,
+            key: fields.key.map(str::to_owned),
+            policies: fields.policies.unwrap_or_default().into(),
+            at: fields.time,
+            deadline: fields.deadline.unwrap_or(fields.time + Duration::from_secs(60)),
+            request_bytes: view.body.len() as u64,
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! Appending to the log: bounded, idempotent, and honest about what is not known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::log::Log;
+use super::metrics::Metrics;
+use super::record::{Draft, Fields};
+use super::topic::Topic;
+
+/// How long librdkafka itself goes on trying. The client has been answered long before; what is still
+/// queued then is given up, so that a late success cannot surprise anybody.
+const DELIVERY: Duration = Duration::from_secs(60);
+
+/// How long a stopping gateway waits for what is queued.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// Why an append was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The queue is full and stayed so.
+    #[error("the queue to the log is full")]
+    Full,
+    /// No word from the log in time: the record may or may not be there, now or later.
+    #[error("the log did not acknowledge in time")]
+    Unconfirmed,
+    /// The log, or the client of it, refused the record: it is not there.
+    #[error("the log refused the record: {0}")]
+    Refused(KafkaError),
+}
+
+impl AppendError {
+    /// Whether the record is larger than the log takes, so that trying again is no use.
+    pub fn is_too_large(&self) -> bool {
+        let Self::Refused(error) = self else { return false };
+        error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+    }
+}
+
+/// Appends records, at most so many at once.
+pub struct Appender {
+    log: Log,
+    producer: ArcSwap<ThreadedProducer<Acknowledgements>>,
+    permits: Arc<Semaphore>,
+    acknowledge: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Appender {
+    /// An appender whose queue holds at most `records` and `bytes`, and whose callers wait at most `acknowledge`.
+    pub fn new(
+        log: Log,
+        records: usize,
+        bytes: usize,
+        acknowledge: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, KafkaError> {
+        let mut config = log.client_config();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "0")
+            .set("message.timeout.ms", DELIVERY.as_millis().to_string())
+            .set("queue.buffering.max.messages", (records * 2).to_string())
+            .set("queue.buffering.max.kbytes", (bytes / 1024).max(1024).to_string());
+        let producer = create(&config, &metrics)?;
+        Ok(Self {
+            log,
+            producer: ArcSwap::from_pointee(producer),
+            permits: Arc::new(Semaphore::new(records)),
+            acknowledge,
+            metrics,
+        })
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The partition of an exchange with this ordering key.
+    pub fn partition_of(&self, key: &str) -> i32 {
+        self.log.partition_of(key.as_bytes())
+    }
+
+    /// Appends and waits for the acknowledgement, as long as a client may be kept waiting.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; only `Refused` and `Full` mean that the record is certainly not on the log.
+    pub async fn append_soon(
+        &self,
+        topic: Topic,
+        partition: i32,
+        fields: &Fields<'_>,
+        body: &[u8],
+    ) -> Result<Position, AppendError> {
+        let appended =
+            tokio::time::timeout(self.acknowledge, self.append(topic, partition, fields, body)).await;
+        appended.unwrap_or_else(|_| {
+            self.metrics.append_failed(&AppendError::Unconfirmed);
+            Err(AppendError::Unconfirmed)
+        })
+    }
+
+    /// Appends and waits until the fate of the record is known.
+    ///
+    /// # Errors
+    /// As [`Appender::append_soon`].
+    pub async fn append(
+        &self,
+        topic: Topic,
+        partition: i32,
+        fields: &Fields<'_>,
+        body: &[u8],
+    ) -> Result<Position, AppendError> {
+        let timer = self.metrics.append_seconds.start_timer();
+        let (sender, receiver) = oneshot::channel();
+        let permit = self.permit().await?;
+        let ticket = Ticket { waiter: Some(sender), _permit: permit };
+        let fate = match self.send(topic, partition, fields, body, ticket) {
+            Ok(()) => receiver.await.unwrap_or(Err(AppendError::Unconfirmed)),
+            Err(error) => Err(error),
+        };
+        match &fate {
+            Ok(_) => timer.observe_duration(),
+            Err(error) => {
+                timer.stop_and_discard();
+                self.metrics.append_failed(error);
+            }
+        }
+        fate
+    }
+
+    /// Hands a record over without waiting for its acknowledgement; waits while the queue is full.
+    ///
+    /// # Errors
+    /// `Full` when the queue stays full, `Refused` when the record cannot be queued at all.
+    pub async fn record(
+        &self,
+        topic: Topic,
+        partition: i32,
+        fields: &Fields<'_>,
+        body: &[u8],
+    ) -> Result<(), AppendError> {
+        let handed = match tokio::time::timeout(self.acknowledge, self.permit()).await {
+            Ok(Ok(permit)) => {
+                self.send(topic, partition, fields, body, Ticket { waiter: None, _permit: permit })
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(AppendError::Full),
+        };
+        if let Err(error) = &handed {
+            self.metrics.append_failed(error);
+        }
+        handed
+    }
+
+    /// Sends what is queued, for a bounded time. Blocks.
+    pub fn flush(&self) -> Result<(), KafkaError> {
+        self.producer.load().flush(FLUSH)
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, AppendError> {
+        // The semaphore is never closed.
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| AppendError::Full)
+    }
+
+    fn send(
+        &self,
+        topic: Topic,
+        partition: i32,
+        fields: &Fields<'_>,
+        body: &[u8],
+        ticket: Ticket,
+    ) -> Result<(), AppendError> {
+        let id = fields.id.to_string();
+        let record = BaseRecord::with_opaque_to(self.log.topic(topic), Box::new(ticket))
+            .partition(partition)
+            .key(fields.key.unwrap_or(&id))
+            .payload(body)
+            .headers(Draft::new(fields).headers);
+        let producer = self.producer.load();
+        producer.send(record).map_err(|(error, _)| {
+            if producer.client().fatal_error().is_some() {
+                self.rebuild(&producer);
+            }
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => AppendError::Full,
+                _ => AppendError::Refused(error),
+            }
+        })
+    }
+
+    /// A fatal error (a sequence out of order, a producer id that the log forgot) ends a producer, not the gateway.
+    fn rebuild(&self, broken: &Arc<ThreadedProducer<Acknowledgements>>) {
+        if !Arc::ptr_eq(broken, &self.producer.load()) {
+            return;
+        }
+        match create(broken.client().context().config(), &self.metrics) {
+            Ok(producer) => {
+                tracing::error!("the producer of the log failed for good and was replaced");
+                self.metrics.producers_rebuilt.inc();
+                self.producer.store(Arc::new(producer));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the producer of the log failed for good and could not be replaced")
+            }
+        }
+    }
+}
+
+fn create(
+    config: &ClientConfig,
+    metrics: &Arc<Metrics>,
+) -> Result<ThreadedProducer<Acknowledgements>, KafkaError> {
+    config.create_with_context(Acknowledgements { config: config.clone(), metrics: Arc::clone(metrics) })
+}
+
+/// Goes with a record through librdkafka and comes back with its fate.
+struct Ticket {
+    waiter: Option<oneshot::Sender<Result<Position, AppendError>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+struct Acknowledgements {
+    config: ClientConfig,
+    metrics: Arc<Metrics>,
+}
+
+impl Acknowledgements {
+    fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+}
+
+impl ClientContext for Acknowledgements {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the client of the log reports an error");
+    }
+}
+
+impl ProducerContext for Acknowledgements {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        let fate = match result {
+            Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
+            Err((error, _)) => Err(verdict(error)),
+        };
+        match (ticket.waiter, fate) {
+            // The waiter may have given up; the record is on the log all the same.
+            (Some(waiter), fate) => drop(waiter.send(fate)),
+            (None, Ok(_)) => {}
+            (None, Err(error)) => {
+                self.metrics.append_failed(&error);
+                tracing::error!(%error, "a record of a direct exchange is missing from the log");
+            }
+        }
+    }
+}
+
+/// A time-out or a broken connection leaves open whether the record was written; everything else says no.
+fn verdict(error: &KafkaError) -> AppendError {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::MessageTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::NotEnoughReplicasAfterAppend
+            | RDKafkaErrorCode::PurgeInflight
+            | RDKafkaErrorCode::Fatal,
+        ) => AppendError::Unconfirmed,
+        _ => AppendError::Refused(error.clone()),
+    }
+}

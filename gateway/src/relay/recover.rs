@@ -1,0 +1,89 @@
+//! What the events say about requests that were under way when their owner stopped.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::delivery::History;
+use super::log::Log;
+use super::record::{Kind, View};
+use super::replies::consumer;
+use super::topic::Topic;
+use crate::message::RelayId;
+
+/// How long the log may take for one answer.
+const ASK: Duration = Duration::from_secs(5);
+
+/// How long a whole partition may take before its owner gives up and tries again.
+const WHOLE: Duration = Duration::from_secs(120);
+
+/// What is known about a partition whose requests are taken over.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    /// Requests before this offset may have a history.
+    pub(super) until: i64,
+    pub(super) histories: HashMap<RelayId, History>,
+}
+
+/// Reads the events of `partition` that may concern a request that is not yet committed for `group`.
+/// Blocks; bounded by the time that the oldest open request was open.
+pub(super) fn recover(log: &Log, group: &str, partition: i32) -> Result<Recovered, KafkaError> {
+    let consumer: BaseConsumer = consumer(log, group).create()?;
+    let requests = log.topic(Topic::Requests);
+    let events = log.topic(Topic::Events);
+    let (first, until) = consumer.fetch_watermarks(requests, partition, ASK)?;
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(requests, partition);
+    let committed = consumer.committed_offsets(asked, ASK)?;
+    let element = committed.find_partition(requests, partition);
+    let offset = match element.as_ref().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset) {
+        Some(Offset::Offset(offset)) => offset,
+        _ => first,
+    };
+    if offset >= until {
+        return Ok(Recovered::default());
+    }
+    let (low, high) = consumer.fetch_watermarks(events, partition, ASK)?;
+    let from = element.and_then(|element| element.metadata().parse().ok()).unwrap_or(low).clamp(low, high);
+    let histories = read(&consumer, events, partition, from, high)?;
+    Ok(Recovered { until, histories })
+}
+
+fn read(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+    from: i64,
+    until: i64,
+) -> Result<HashMap<RelayId, History>, KafkaError> {
+    let mut histories: HashMap<RelayId, History> = HashMap::new();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(from))?;
+    consumer.assign(&list)?;
+    let started = Instant::now();
+    let mut next = from;
+    while next < until && started.elapsed() < WHOLE {
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let message = message?;
+        next = message.offset() + 1;
+        let Ok(view) = View::decode(&message) else { continue };
+        let history = histories.entry(view.fields.id).or_default();
+        match view.fields.kind {
+            Kind::Started => history.started = true,
+            Kind::Event => history.sequence = history.sequence.max(view.fields.sequence),
+            Kind::Terminal => history.ended = true,
+            Kind::Request | Kind::Cancel | Kind::Refusal => {}
+        }
+    }
+    if next < until {
+        return Err(KafkaError::ClientCreation(format!(
+            "reading {topic} of partition {partition} took over {} s",
+            WHOLE.as_secs()
+        )));
+    }
+    Ok(histories)
+}
