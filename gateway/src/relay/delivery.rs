@@ -85,7 +85,9 @@ impl Delivery {
             (_, Input::Taken { history, late, abandoned }) => self.take(history, late, abandoned),
             // The request is not the log's fault: what must be on the log is tried until it is there.
             (step, Input::NotAppended) => step,
-            (_, Input::TooLarge) => Step::Finish { reason: Reason::UpstreamInvalid, answer: false },
+            (Step::Event { .. } | Step::Finish { .. }, Input::TooLarge) => {
+                Step::Finish { reason: Reason::UpstreamInvalid, answer: false }
+            }
             (Step::Start, Input::Appended) => Step::Call,
             (Step::Event { .. }, Input::Appended) => Step::Next,
             (Step::Finish { .. }, Input::Appended) => Step::Done,
