@@ -12,9 +12,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     expected: &str,
 ) -> Result<T, ToolFailure> {
     T::deserialize(Value::Object(arguments)).map_err(|mistake| {
-        ToolFailure::new(format!(
-            "The arguments do not fit: {mistake}. Expected: {expected}."
-        ))
+        ToolFailure::new(format!("The arguments do not fit: {mistake}. Expected: {expected}."))
     })
 }
 
@@ -36,9 +34,7 @@ impl<'de> Deserialize<'de> for Whole {
                 #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
                 Ok(Self(float as i64))
             }
-            _ => Err(Error::custom(format!(
-                "{number} is not a whole number of 64 bits"
-            ))),
+            _ => Err(Error::custom(format!("{number} is not a whole number of 64 bits"))),
         }
     }
 }

@@ -54,11 +54,7 @@ impl GoldPrice {
             series.push(price);
         }
         match (series.first(), series.last()) {
-            (Some(&first), Some(&last)) => Ok(Self {
-                first,
-                last,
-                series,
-            }),
+            (Some(&first), Some(&last)) => Ok(Self { first, last, series }),
             _ => Err(DemoError::Series { line: 1 }),
         }
     }
@@ -76,9 +72,7 @@ impl GoldPrice {
             )));
         }
         let after = self.series.partition_point(|price| price.day <= day);
-        Ok(after
-            .checked_sub(1)
-            .map_or(self.first, |index| self.series[index]))
+        Ok(after.checked_sub(1).map_or(self.first, |index| self.series[index]))
     }
 }
 
@@ -147,11 +141,7 @@ impl Tools for GoldPrice {
             self.on(&date)?
         };
         Ok(Answer {
-            text: format!(
-                "One troy ounce of gold cost {} on {}.",
-                show_cents(price.cents),
-                price.day
-            ),
+            text: format!("One troy ounce of gold cost {} on {}.", show_cents(price.cents), price.day),
             structured: json!({
                 "date": price.day,
                 "price_cents": price.cents,
@@ -169,10 +159,7 @@ mod tests {
     fn the_shipped_series_reads_and_ends_at_a_known_price() {
         let prices = GoldPrice::new().unwrap();
         assert_eq!(prices.series.len(), 305);
-        assert_eq!(
-            (prices.last.day, prices.last.cents),
-            ("2026-10-30", 424_755)
-        );
+        assert_eq!((prices.last.day, prices.last.cents), ("2026-10-30", 424_755));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use hyper::Uri;
 
-//ADV mod advisor;
+mod advisor;
 mod arguments;
 mod clock;
 mod error;
@@ -26,7 +26,7 @@ mod mcp;
 mod money;
 mod profit_clac;
 
-//ADV pub use advisor::{advisor, advisor_on};
+pub use advisor::{advisor, advisor_on};
 pub use error::DemoError;
 pub use gold_price::gold_price;
 pub use ledger::ledger;
@@ -66,10 +66,6 @@ pub async fn run(demo: Demo) -> Result<(), DemoError> {
         Demo::GoldPrice => gold_price().await,
         Demo::Ledger { file } => ledger(file).await,
         Demo::ProfitClac => profit_clac().await,
-        Demo::Advisor {
-            listen: _,
-            gateway: _,
-            key: _,
-        } => Ok(()),
+        Demo::Advisor { listen, gateway, key } => advisor(listen, gateway, key).await,
     }
 }

@@ -46,11 +46,7 @@ fn profit(milli_ounces: i64, cost_cents: i64, price_cents: i64) -> Option<Profit
         0 => None,
         _ => Some(share(profit_cents, 10_000, cost_cents)?),
     };
-    Some(Profit {
-        value_cents,
-        profit_cents,
-        basis_points,
-    })
+    Some(Profit { value_cents, profit_cents, basis_points })
 }
 
 impl Tools for ProfitClac {
@@ -95,20 +91,14 @@ impl Tools for ProfitClac {
         }]
     }
 
-    async fn call(
-        &self,
-        _: &str,
-        arguments: Map<String, Value>,
-        _: Progress,
-    ) -> Result<Answer, ToolFailure> {
+    async fn call(&self, _: &str, arguments: Map<String, Value>, _: Progress) -> Result<Answer, ToolFailure> {
         let expected = "`milli_ounces`, `cost_cents` and `price_cents`, all whole numbers";
         let holding: Holding = read(arguments, expected)?;
         let weight = within("milli_ounces", holding.milli_ounces, 0..=MAX_MILLI_OUNCES)?;
         let cost = within("cost_cents", holding.cost_cents, 0..=MAX_CENTS)?;
         let price = within("price_cents", holding.price_cents, 0..=MAX_PRICE_CENTS)?;
-        let profit = profit(weight, cost, price).ok_or_else(|| {
-            ToolFailure::new("The numbers are too large to compute a profit from.")
-        })?;
+        let profit = profit(weight, cost, price)
+            .ok_or_else(|| ToolFailure::new("The numbers are too large to compute a profit from."))?;
         let percent = profit.basis_points.map(as_percent);
         let rate = percent.map_or_else(String::new, |percent| format!(" ({percent:.2} %)"));
         Ok(Answer {
@@ -145,10 +135,7 @@ mod tests {
         assert_eq!(gain.profit_cents, 84_620);
         assert_eq!(gain.basis_points, Some(711));
         let loss = profit(1_000, 20_000, 10_000).unwrap();
-        assert_eq!(
-            (loss.profit_cents, loss.basis_points),
-            (-10_000, Some(-5_000))
-        );
+        assert_eq!((loss.profit_cents, loss.basis_points), (-10_000, Some(-5_000)));
     }
 
     #[test]

@@ -36,9 +36,7 @@ pub(crate) struct Entry {
 pub(crate) enum BookError {
     #[error("{} are to be sold, but only {} are held.", show_ounces(*wanted), show_ounces(*held))]
     TooLittleHeld { wanted: i64, held: i64 },
-    #[error(
-        "An entry needs 1 to {MAX_MILLI_OUNCES} milli-ounces at 1 to {MAX_PRICE_CENTS} cents an ounce."
-    )]
+    #[error("An entry needs 1 to {MAX_MILLI_OUNCES} milli-ounces at 1 to {MAX_PRICE_CENTS} cents an ounce.")]
     OutOfBounds,
     #[error("The ledger is full ({MAX_ENTRIES} entries); start another file.")]
     Full,
@@ -76,13 +74,10 @@ impl Holdings {
             });
         }
         if entry.milli_ounces > self.milli_ounces {
-            return Err(BookError::TooLittleHeld {
-                wanted: entry.milli_ounces,
-                held: self.milli_ounces,
-            });
+            return Err(BookError::TooLittleHeld { wanted: entry.milli_ounces, held: self.milli_ounces });
         }
-        let cost = share(self.cost_cents, entry.milli_ounces, self.milli_ounces)
-            .ok_or(BookError::OutOfBounds)?;
+        let cost =
+            share(self.cost_cents, entry.milli_ounces, self.milli_ounces).ok_or(BookError::OutOfBounds)?;
         Ok(Self {
             milli_ounces: self.milli_ounces - entry.milli_ounces,
             cost_cents: self.cost_cents - cost,
@@ -131,10 +126,7 @@ pub(crate) fn examples() -> [Entry; 2] {
         milli_ounces,
         price_cents,
     };
-    [
-        bought("2026-02-02", 2_000, 384_475),
-        bought("2026-06-01", 1_000, 420_695),
-    ]
+    [bought("2026-02-02", 2_000, 384_475), bought("2026-06-01", 1_000, 420_695)]
 }
 
 #[cfg(test)]
@@ -142,12 +134,7 @@ mod tests {
     use super::*;
 
     fn entry(side: Side, milli_ounces: i64, price_cents: i64) -> Entry {
-        Entry {
-            date: "2026-11-22".to_owned(),
-            side,
-            milli_ounces,
-            price_cents,
-        }
+        Entry { date: "2026-11-22".to_owned(), side, milli_ounces, price_cents }
     }
 
     #[test]
@@ -182,18 +169,9 @@ mod tests {
         let mut book = Book::default();
         book.enter(entry(Side::Buy, 1_000, 100)).unwrap();
         let refused = book.enter(entry(Side::Sell, 1_001, 100)).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "1.001 oz are to be sold, but only 1.000 oz are held."
-        );
+        assert_eq!(refused.to_string(), "1.001 oz are to be sold, but only 1.000 oz are held.");
         assert_eq!(book.entries().len(), 1);
-        assert_eq!(
-            book.enter(entry(Side::Buy, 0, 1)),
-            Err(BookError::OutOfBounds)
-        );
-        assert_eq!(
-            book.enter(entry(Side::Buy, 1, -1)),
-            Err(BookError::OutOfBounds)
-        );
+        assert_eq!(book.enter(entry(Side::Buy, 0, 1)), Err(BookError::OutOfBounds));
+        assert_eq!(book.enter(entry(Side::Buy, 1, -1)), Err(BookError::OutOfBounds));
     }
 }

@@ -50,10 +50,7 @@ impl LedgerFile {
         if let Some(folder) = parent(&path) {
             std::fs::create_dir_all(folder)?;
         }
-        let ledger = Self {
-            path,
-            seen: Mutex::default(),
-        };
+        let ledger = Self { path, seen: Mutex::default() };
         ledger.read(|_| ())?;
         Ok(ledger)
     }
@@ -74,11 +71,7 @@ impl LedgerFile {
 
     /// The file, locked until it is dropped, with everything in it read.
     fn locked(&self, seen: &mut Seen) -> Result<File, FileError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&self.path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
         lock(&file)?;
         seen.catch_up(&mut file)?;
         if seen.read_to == 0 {
@@ -99,10 +92,7 @@ impl Seen {
         let metadata = file.metadata()?;
         let identity = (metadata.dev(), metadata.ino());
         if self.identity != identity || metadata.len() < self.read_to {
-            *self = Self {
-                identity,
-                ..Self::default()
-            };
+            *self = Self { identity, ..Self::default() };
         }
         if metadata.len() == self.read_to {
             return Ok(());
@@ -112,18 +102,13 @@ impl Seen {
         file.read_to_end(&mut fresh)?;
         for line in fresh.split_inclusive(|byte| *byte == b'\n') {
             if !line.ends_with(b"\n") {
-                tracing::warn!(
-                    bytes = line.len(),
-                    "cut off a torn entry at the ledger's end"
-                );
+                tracing::warn!(bytes = line.len(), "cut off a torn entry at the ledger's end");
                 file.set_len(self.read_to)?;
                 file.sync_data()?;
                 break;
             }
-            let corrupt = |reason: String| FileError::Corrupt {
-                number: self.book.entries().len() + 1,
-                reason,
-            };
+            let corrupt =
+                |reason: String| FileError::Corrupt { number: self.book.entries().len() + 1, reason };
             let entry = serde_json::from_slice(line).map_err(|e| corrupt(e.to_string()))?;
             let holdings = self.book.check(&entry);
             holdings.map_err(|e| corrupt(e.to_string()))?;
@@ -148,8 +133,7 @@ impl Seen {
 }
 
 fn parent(path: &Path) -> Option<&Path> {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
+    path.parent().filter(|folder| !folder.as_os_str().is_empty())
 }
 
 fn lock(file: &File) -> Result<(), FileError> {
@@ -172,12 +156,7 @@ mod tests {
     use crate::demo::ledger::book::Side;
 
     fn sale(milli_ounces: i64) -> Entry {
-        Entry {
-            date: "2026-11-22".to_owned(),
-            side: Side::Sell,
-            milli_ounces,
-            price_cents: 424_755,
-        }
+        Entry { date: "2026-11-22".to_owned(), side: Side::Sell, milli_ounces, price_cents: 424_755 }
     }
 
     fn held(ledger: &LedgerFile) -> i64 {
@@ -202,10 +181,7 @@ mod tests {
         other.enter(sale(500)).unwrap();
         assert_eq!((held(&one), held(&other)), (1_500, 1_500));
         let refused = one.enter(sale(1_501)).unwrap_err();
-        assert!(matches!(
-            refused,
-            FileError::Book(BookError::TooLittleHeld { .. })
-        ));
+        assert!(matches!(refused, FileError::Book(BookError::TooLittleHeld { .. })));
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 4);
     }
 
@@ -219,10 +195,7 @@ mod tests {
                 (0..5).filter(|_| ledger.enter(sale(400)).is_ok()).count()
             };
             let sellers: Vec<_> = (0..4).map(|_| scope.spawn(seller)).collect();
-            sellers
-                .into_iter()
-                .map(|seller| seller.join().unwrap())
-                .sum()
+            sellers.into_iter().map(|seller| seller.join().unwrap()).sum()
         });
         assert_eq!(sold, 7);
         assert_eq!(held(&LedgerFile::open(path).unwrap()), 200);
@@ -240,10 +213,7 @@ mod tests {
 
         std::fs::write(&path, format!("{whole}nonsense\n")).unwrap();
         let refused = LedgerFile::open(path).err().unwrap();
-        assert!(
-            matches!(refused, FileError::Corrupt { number: 3, .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, FileError::Corrupt { number: 3, .. }), "{refused}");
     }
 
     #[test]

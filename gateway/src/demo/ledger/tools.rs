@@ -56,21 +56,13 @@ impl Ledger {
         let file = match opened {
             Ok(Ok(file)) => file,
             Ok(Err(e)) => {
-                return Err(DemoError::Ledger {
-                    path,
-                    source: e.into(),
-                });
+                return Err(DemoError::Ledger { path, source: e.into() });
             }
             Err(e) => {
-                return Err(DemoError::Ledger {
-                    path,
-                    source: e.into(),
-                });
+                return Err(DemoError::Ledger { path, source: e.into() });
             }
         };
-        Ok(Self {
-            file: Arc::new(file),
-        })
+        Ok(Self { file: Arc::new(file) })
     }
 
     /// Runs an operation on the file off the async threads. Once begun it ends, also when the
@@ -86,11 +78,7 @@ impl Ledger {
         }
     }
 
-    async fn trade(
-        &self,
-        side: Side,
-        arguments: Map<String, Value>,
-    ) -> Result<Answer, ToolFailure> {
+    async fn trade(&self, side: Side, arguments: Map<String, Value>) -> Result<Answer, ToolFailure> {
         let expected = "`milli_ounces` and `price_cents`, whole numbers, and if wanted `date`, a \
                         day written as YYYY-MM-DD";
         let trade: Trade = read(arguments, expected)?;
@@ -155,9 +143,7 @@ impl Ledger {
             if delay == 0 {
                 break;
             }
-            progress
-                .report(step, DELAY_STEPS, "leafing through the ledger")
-                .await;
+            progress.report(step, DELAY_STEPS, "leafing through the ledger").await;
             tokio::time::sleep(Duration::from_millis(delay) / DELAY_STEPS).await;
         }
         let (entries, total) = self
@@ -168,9 +154,7 @@ impl Ledger {
                 })
             })
             .await?;
-        progress
-            .report(DELAY_STEPS, DELAY_STEPS, "read the ledger")
-            .await;
+        progress.report(DELAY_STEPS, DELAY_STEPS, "read the ledger").await;
         Ok(Answer {
             text: format!("The last {} of {total} entries.", entries.len()),
             structured: json!({"entries": entries, "total": total}),
@@ -206,11 +190,7 @@ impl Tools for Ledger {
         };
         vec![
             trade("buy", "Buy gold", "Enters a purchase of gold."),
-            trade(
-                "sell",
-                "Sell gold",
-                "Enters a sale of gold. No more can be sold than is held.",
-            ),
+            trade("sell", "Sell gold", "Enters a sale of gold. No more can be sold than is held."),
             Tool {
                 name: "holdings",
                 title: "Holdings",

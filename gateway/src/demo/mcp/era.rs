@@ -28,11 +28,7 @@ pub(crate) enum Era {
 impl Era {
     /// Tells the era of a request other than `initialize`. `session` says whether this process was
     /// initialized.
-    pub(crate) fn of(
-        method: &str,
-        params: &Map<String, Value>,
-        session: bool,
-    ) -> Result<Self, RpcError> {
+    pub(crate) fn of(method: &str, params: &Map<String, Value>, session: bool) -> Result<Self, RpcError> {
         let empty = Map::new();
         let meta = match params.get("_meta") {
             None => &empty,
@@ -93,11 +89,7 @@ impl Era {
 }
 
 fn missing(key: &str, kind: &str, session: bool) -> RpcError {
-    let hint = if session {
-        ""
-    } else {
-        "; without it, open a session with `initialize` first"
-    };
+    let hint = if session { "" } else { "; without it, open a session with `initialize` first" };
     let text = format!("`params._meta` must hold `{key}`, {kind}{hint}");
     RpcError::new(INVALID_PARAMS, text)
 }

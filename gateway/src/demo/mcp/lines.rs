@@ -24,9 +24,7 @@ impl Fate {
     /// Settles the request unless it is settled already; exactly one caller gets true.
     pub(crate) fn settle(&self, fate: u8) -> bool {
         let order = Ordering::AcqRel;
-        self.0
-            .compare_exchange(Self::RUNNING, fate, order, Ordering::Acquire)
-            .is_ok()
+        self.0.compare_exchange(Self::RUNNING, fate, order, Ordering::Acquire).is_ok()
     }
 
     pub(crate) fn is(&self, fate: u8) -> bool {
@@ -92,11 +90,7 @@ pub(crate) struct LineReader<R> {
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self {
-            input: BufReader::new(input),
-            partial: Vec::new(),
-            too_long: false,
-        }
+        Self { input: BufReader::new(input), partial: Vec::new(), too_long: false }
     }
 
     /// The next line that is not blank. A last line without a line end counts as well.

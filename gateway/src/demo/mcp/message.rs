@@ -62,11 +62,7 @@ pub(crate) struct RpcError {
 
 impl RpcError {
     pub(crate) fn new(code: i32, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            data: None,
-        }
+        Self { code, message: message.into(), data: None }
     }
 }
 
@@ -97,10 +93,8 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Optio
 
 /// Reads one line.
 pub(crate) fn parse(line: &[u8]) -> Result<Incoming, BadLine> {
-    let bad = |id: Option<RequestId>, code, message: String| BadLine {
-        id,
-        error: RpcError::new(code, message),
-    };
+    let bad =
+        |id: Option<RequestId>, code, message: String| BadLine { id, error: RpcError::new(code, message) };
     // Syntax first, and without recursion, so that the two kinds of mistake keep their codes.
     let json: &RawValue = serde_json::from_slice(line)
         .map_err(|e| bad(None, PARSE_ERROR, format!("the line is not JSON: {e}")))?;
@@ -108,13 +102,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<Incoming, BadLine> {
         let text = "a message is one JSON object a line; batches are not served";
         return Err(bad(None, INVALID_REQUEST, text.to_owned()));
     }
-    let envelope: Envelope = serde_json::from_str(json.get()).map_err(|e| {
-        bad(
-            None,
-            INVALID_REQUEST,
-            format!("not a JSON-RPC message: {e}"),
-        )
-    })?;
+    let envelope: Envelope = serde_json::from_str(json.get())
+        .map_err(|e| bad(None, INVALID_REQUEST, format!("not a JSON-RPC message: {e}")))?;
     let id = match envelope.id {
         None => None,
         Some(raw) => Some(read_id(raw).ok_or_else(|| {
@@ -144,11 +133,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Incoming, BadLine> {
             return Err(bad(id, INVALID_PARAMS, text));
         }
         Some(Err(e)) => {
-            return Err(bad(
-                id,
-                INVALID_PARAMS,
-                format!("`params` cannot be read: {e}"),
-            ));
+            return Err(bad(id, INVALID_PARAMS, format!("`params` cannot be read: {e}")));
         }
     };
     Ok(match id {

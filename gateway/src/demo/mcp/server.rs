@@ -54,12 +54,7 @@ impl<T: Tools> Server<T> {
     }
 
     /// Decides on one request. `session` turns true when `initialize` succeeds.
-    pub(crate) fn step(
-        &self,
-        method: &str,
-        params: Map<String, Value>,
-        session: &mut bool,
-    ) -> Step {
+    pub(crate) fn step(&self, method: &str, params: Map<String, Value>, session: &mut bool) -> Step {
         if method == "initialize" {
             let outcome = self.initialize(&params);
             *session |= outcome.is_ok();
@@ -91,10 +86,7 @@ impl<T: Tools> Server<T> {
             let text = "`params.protocolVersion` must be a string";
             return Err(RpcError::new(INVALID_PARAMS, text));
         };
-        let version = LEGACY
-            .into_iter()
-            .find(|v| v == wanted)
-            .unwrap_or(LEGACY[0]);
+        let version = LEGACY.into_iter().find(|v| v == wanted).unwrap_or(LEGACY[0]);
         Ok(json!({
             "protocolVersion": version,
             "capabilities": {"tools": {"listChanged": false}},
@@ -134,18 +126,11 @@ impl<T: Tools> Server<T> {
             Some(Value::Object(arguments)) => arguments,
             Some(_) => return Err(invalid("`params.arguments` must be an object".to_owned())),
         };
-        let progress_token = params
-            .get("_meta")
-            .and_then(|meta| meta.get("progressToken"));
+        let progress_token = params.get("_meta").and_then(|meta| meta.get("progressToken"));
         if progress_token.is_some_and(|t| !(t.is_string() || t.is_i64() || t.is_u64())) {
             let text = "`params._meta.progressToken` must be a string or an integer";
             return Err(invalid(text.to_owned()));
         }
-        Ok(Call {
-            era,
-            tool,
-            arguments,
-            progress_token: progress_token.cloned(),
-        })
+        Ok(Call { era, tool, arguments, progress_token: progress_token.cloned() })
     }
 }

@@ -26,9 +26,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves the tools on this process's stdin and stdout until the input ends.
 pub(crate) async fn serve_stdio(tools: impl Tools) -> Result<(), DemoError> {
-    serve(tools, tokio::io::stdin(), tokio::io::stdout())
-        .await
-        .map_err(DemoError::Stdio)
+    serve(tools, tokio::io::stdin(), tokio::io::stdout()).await.map_err(DemoError::Stdio)
 }
 
 /// Serves the tools until the input ends, then lets running calls finish.
@@ -60,20 +58,14 @@ where
             outcome = &mut writer => return outcome.map_err(io::Error::other)?,
         }
     }
-    tracing::info!(
-        server = desk.server.name(),
-        "input ended, tool server stops"
-    );
+    tracing::info!(server = desk.server.name(), "input ended, tool server stops");
     let drain = async {
         while let Some(done) = desk.calls.join_next_with_id().await {
             desk.reap(done).await;
         }
     };
     if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
-        tracing::warn!(
-            calls = desk.calls.len(),
-            "calls did not end in time and are dropped"
-        );
+        tracing::warn!(calls = desk.calls.len(), "calls did not end in time and are dropped");
     }
     drop(desk);
     writer.await.map_err(io::Error::other)?
@@ -112,15 +104,9 @@ impl<T: Tools> Desk<T> {
     }
 
     async fn request(&mut self, id: RequestId, method: &str, params: Map<String, Value>) {
-        if self
-            .running
-            .values()
-            .any(|r| r.id.is(id.value()) && r.fate.is(Fate::RUNNING))
-        {
+        if self.running.values().any(|r| r.id.is(id.value()) && r.fate.is(Fate::RUNNING)) {
             let text = "a request with this `id` is still running";
-            return self
-                .answer(Some(&id), Err(RpcError::new(INVALID_REQUEST, text)))
-                .await;
+            return self.answer(Some(&id), Err(RpcError::new(INVALID_REQUEST, text))).await;
         }
         match self.server.step(method, params, &mut self.session) {
             Step::Answer(outcome) => self.answer(Some(&id), outcome).await,
@@ -131,9 +117,7 @@ impl<T: Tools> Desk<T> {
     fn start(&mut self, id: RequestId, call: Call) {
         let fate = Fate::default();
         let outbox = Outbox::new(self.lines.clone(), fate.clone());
-        let abort = self
-            .calls
-            .spawn(run(self.server.clone(), id.clone(), call, outbox));
+        let abort = self.calls.spawn(run(self.server.clone(), id.clone(), call, outbox));
         self.running.insert(abort.id(), Running { id, fate, abort });
     }
 
@@ -167,13 +151,9 @@ impl<T: Tools> Desk<T> {
     }
 
     async fn refuse_long_line(&self) {
-        tracing::warn!(
-            limit_bytes = MAX_LINE_BYTES,
-            "refused a line that is too long"
-        );
+        tracing::warn!(limit_bytes = MAX_LINE_BYTES, "refused a line that is too long");
         let text = format!("the line is longer than {MAX_LINE_BYTES} bytes");
-        self.answer(None, Err(RpcError::new(INVALID_REQUEST, text)))
-            .await;
+        self.answer(None, Err(RpcError::new(INVALID_REQUEST, text))).await;
     }
 
     async fn answer(&self, id: Option<&RequestId>, outcome: Result<Value, RpcError>) {

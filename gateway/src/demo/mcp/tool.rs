@@ -34,12 +34,7 @@ impl Tool {
     /// The tool's entry in the answer to `tools/list`.
     pub(crate) fn to_json(&self) -> Value {
         let (input, required) = &self.input;
-        let output_names: Vec<&String> = self
-            .output
-            .as_object()
-            .into_iter()
-            .flat_map(Map::keys)
-            .collect();
+        let output_names: Vec<&String> = self.output.as_object().into_iter().flat_map(Map::keys).collect();
         json!({
             "name": self.name,
             "title": self.title,
