@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Advisor;
 use super::dialect::{self, Dialect};
-use super::rpc::result_body;
+use super::error::result_body;
 use super::tasks::{Entry, Next};
 
 /// Connections at once; further ones wait in the kernel.

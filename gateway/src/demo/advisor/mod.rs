@@ -6,12 +6,13 @@
 //! "slowly" (or `metadata.slowly: true`) takes some two seconds in steps.
 //!
 //! - [`model`]: tasks and messages as they are kept; [`dialect`]: as they look in 1.0 and 0.3
-//! - [`rpc`]: bytes to a request, errors back; [`http`]: the card, the door, streams
+//! - [`rpc`]: bytes to a request; [`error`]: answers back; [`http`]: the card, the door, streams
 //! - [`tasks`]: bounded memory of tasks; [`work`]: what is done with a question
 //! - [`gateway`]: the MCP client
 
 mod card;
 mod dialect;
+mod error;
 mod gateway;
 mod http;
 mod model;
@@ -35,10 +36,11 @@ use tokio::net::TcpListener;
 use super::DemoError;
 use crate::message::Trace;
 use dialect::{Dialect, send_result, task};
+use error::{Kind, RpcError, result_body};
 use gateway::Gateway;
 use http::{EventStream, Reply};
 use model::Message;
-use rpc::{Kind, Operation, RpcError, result_body};
+use rpc::Operation;
 use tasks::{Entry, Tasks};
 use work::Question;
 

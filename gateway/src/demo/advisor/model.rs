@@ -100,7 +100,7 @@ pub(crate) struct Task {
 /// A change of a task, as streams carry it.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    Status { status: Status, metadata: Option<Value> },
+    Status { status: Box<Status>, metadata: Option<Value> },
     Artifact(Artifact),
 }
 

@@ -4,9 +4,10 @@
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::dialect::{Dialect, Violation, read_message};
+use super::error::{Kind, RpcError};
 use super::model::Message;
 
 /// What a request asks for.
@@ -42,91 +43,6 @@ pub(crate) struct Request {
     pub(crate) id: Box<RawValue>,
     pub(crate) dialect: Dialect,
     pub(crate) operation: Operation,
-}
-
-/// The errors of A2A and JSON-RPC that the advisor gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Parse,
-    InvalidRequest,
-    MethodNotFound,
-    InvalidParams,
-    Internal,
-    TaskNotFound,
-    TaskNotCancelable,
-    PushNotSupported,
-    UnsupportedOperation,
-    ContentTypeNotSupported,
-    VersionNotSupported,
-}
-
-impl Kind {
-    /// Code and `ErrorInfo` reason.
-    fn table(self) -> (i32, &'static str) {
-        match self {
-            Self::Parse => (-32_700, "PARSE_ERROR"),
-            Self::InvalidRequest => (-32_600, "INVALID_REQUEST"),
-            Self::MethodNotFound => (-32_601, "METHOD_NOT_FOUND"),
-            Self::InvalidParams => (-32_602, "INVALID_PARAMS"),
-            Self::Internal => (-32_603, "INTERNAL_ERROR"),
-            Self::TaskNotFound => (-32_001, "TASK_NOT_FOUND"),
-            Self::TaskNotCancelable => (-32_002, "TASK_NOT_CANCELABLE"),
-            Self::PushNotSupported => (-32_003, "PUSH_NOTIFICATION_NOT_SUPPORTED"),
-            Self::UnsupportedOperation => (-32_004, "UNSUPPORTED_OPERATION"),
-            Self::ContentTypeNotSupported => (-32_005, "CONTENT_TYPE_NOT_SUPPORTED"),
-            Self::VersionNotSupported => (-32_009, "VERSION_NOT_SUPPORTED"),
-        }
-    }
-}
-
-/// A refusal in words.
-#[derive(Debug)]
-pub(crate) struct RpcError {
-    kind: Kind,
-    message: String,
-    violations: Vec<Violation>,
-}
-
-impl RpcError {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), violations: Vec::new() }
-    }
-
-    fn invalid(violations: Vec<Violation>) -> Self {
-        let listed: Vec<String> =
-            violations.iter().map(|v| format!("`params.{}` {}", v.field, v.description)).collect();
-        Self { kind: Kind::InvalidParams, message: listed.join("; "), violations }
-    }
-
-    /// The whole answer, with the details that 1.0 wants. Without an id, as after a body that could
-    /// not be read, the answer's id is null.
-    pub(crate) fn body(&self, dialect: Dialect, id: Option<&RawValue>) -> String {
-        let (code, reason) = self.kind.table();
-        let mut error = json!({"code": code, "message": self.message});
-        if dialect == Dialect::V10 {
-            let mut details = vec![json!({
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": reason,
-                "domain": "a2a-protocol.org",
-                "metadata": {},
-            })];
-            if !self.violations.is_empty() {
-                let violation = |v: &Violation| json!({"field": v.field, "description": v.description});
-                details.push(json!({
-                    "@type": "type.googleapis.com/google.rpc.BadRequest",
-                    "fieldViolations": self.violations.iter().map(violation).collect::<Value>(),
-                }));
-            }
-            error["data"] = details.into();
-        }
-        let id = id.map_or("null", RawValue::get);
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
-    }
-}
-
-/// The answer that carries a result.
-pub(crate) fn result_body(id: &RawValue, result: &Value) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, id.get())
 }
 
 /// A body that is no request that may be served, with what is needed to answer it.
@@ -328,74 +244,4 @@ fn history(dialect: Dialect, object: &Map<String, Value>, field: &str) -> Result
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn code(body: &str, version: Option<&str>) -> (i64, Value) {
-        let refused = read(body.as_bytes(), version).unwrap_err();
-        let text = refused.error.body(refused.dialect, refused.id.as_deref());
-        let answer: Value = serde_json::from_str(&text).unwrap();
-        (answer["error"]["code"].as_i64().unwrap(), answer["error"]["data"].clone())
-    }
-
-    #[test]
-    fn the_outermost_mistake_is_answered() {
-        for (body, version, expected) in [
-            ("{", None, -32700),
-            ("[]", None, -32600),
-            (r#"{"jsonrpc":"2.0","method":"GetTask","params":{}}"#, Some("1.0"), -32600),
-            (r#"{"jsonrpc":"2.0","id":null,"method":"GetTask"}"#, Some("1.0"), -32600),
-            (r#"{"jsonrpc":"2.0","id":1.5,"method":"GetTask"}"#, Some("1.0"), -32600),
-            (r#"{"jsonrpc":"1.0","id":1,"method":"GetTask"}"#, Some("1.0"), -32600),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"Nope"}"#, Some("9.9"), -32601),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"GetTask"}"#, None, -32009),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"GetTask"}"#, Some("2.0"), -32009),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get"}"#, Some("1.0"), -32009),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"GetTask"}"#, Some("1.0"), -32602),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":[]}"#, Some("0.3"), -32602),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":"a","historyLength":-1}}"#,
-                Some("1.0"),
-                -32602,
-            ),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"ListTasks"}"#, Some("1.0"), -32004),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tasks/pushNotificationConfig/set"}"#, Some(""), -32003),
-        ] {
-            assert_eq!(code(body, version).0, expected, "{body} {version:?}");
-        }
-    }
-
-    #[test]
-    fn details_are_given_in_1_0_only() {
-        let get = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":"x","method":"{method}","params":{{}}}}"#);
-        let (_, details) = code(&get("GetTask"), Some("1.0.1"));
-        assert_eq!(details[0]["reason"], "INVALID_PARAMS");
-        assert_eq!(details[0]["domain"], "a2a-protocol.org");
-        assert_eq!(details[1]["fieldViolations"][0]["field"], "id");
-        assert_eq!(code(&get("tasks/get"), None).1, Value::Null);
-    }
-
-    #[test]
-    fn waiting_and_history_follow_the_dialect() {
-        let send = |version: &str, configuration: &str| {
-            let (method, role, kind) = if version == "1.0" {
-                ("SendMessage", "ROLE_USER", "")
-            } else {
-                ("message/send", "user", r#""kind":"text","#)
-            };
-            let body = format!(
-                r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"message":{{"messageId":"m",
-                "role":"{role}","parts":[{{{kind}"text":"hi"}}]}},"configuration":{configuration}}}}}"#
-            );
-            match read(body.as_bytes(), Some(version)).unwrap().operation {
-                Operation::Send { wait, history, .. } => (wait, history),
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(send("1.0", "{}"), (true, None));
-        assert_eq!(send("1.0", r#"{"returnImmediately":true,"historyLength":0}"#), (false, Some(0)));
-        assert_eq!(send("1.0", r#"{"returnImmediately":false,"historyLength":2}"#), (true, Some(2)));
-        assert_eq!(send("0.3", r#"{"blocking":false,"historyLength":0}"#), (false, None));
-        assert_eq!(send("0.3", r#"{"blocking":true}"#), (true, None));
-    }
-}
+mod tests;

@@ -160,7 +160,7 @@ impl Entry {
             metadata: None,
         };
         let status = Status { state, message: Some(message), timestamp: clock::now() };
-        self.take(&mut kept, Event::Status { status, metadata });
+        self.take(&mut kept, Event::Status { status: status.into(), metadata });
     }
 
     /// Adds a result.
@@ -172,7 +172,7 @@ impl Entry {
     pub(crate) fn cancel(&self) -> Option<Task> {
         let mut kept = self.kept();
         let status = Status { state: State::Canceled, message: None, timestamp: clock::now() };
-        if !self.take(&mut kept, Event::Status { status, metadata: None }) {
+        if !self.take(&mut kept, Event::Status { status: status.into(), metadata: None }) {
             return None;
         }
         if let Some(worker) = kept.worker.take() {
@@ -187,7 +187,7 @@ impl Entry {
         }
         match &event {
             Event::Status { status, metadata } => {
-                kept.task.status = status.clone();
+                kept.task.status = Status::clone(status);
                 if metadata.is_some() {
                     kept.task.metadata.clone_from(metadata);
                 }

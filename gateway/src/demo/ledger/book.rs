@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_cost_what_the_readme_says() {
+    fn the_examples_add_up() {
         let mut book = Book::default();
         for entry in examples() {
             book.enter(entry).unwrap();

@@ -2,10 +2,11 @@
 //!
 //! - [`book`]: entries, holdings, average cost; pure
 //! - [`file`]: the entries on disk: locked, appended, synced
-//! - [`tools`]: the four tools
+//! - [`schema`]: what the tools take and give; [`tools`]: what they do
 
 mod book;
 mod file;
+mod schema;
 mod tools;
 
 use std::path::PathBuf;

@@ -92,9 +92,10 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Optio
 }
 
 /// Reads one line.
-pub(crate) fn parse(line: &[u8]) -> Result<Incoming, BadLine> {
-    let bad =
-        |id: Option<RequestId>, code, message: String| BadLine { id, error: RpcError::new(code, message) };
+pub(crate) fn parse(line: &[u8]) -> Result<Incoming, Box<BadLine>> {
+    let bad = |id: Option<RequestId>, code, message: String| {
+        Box::new(BadLine { id, error: RpcError::new(code, message) })
+    };
     // Syntax first, and without recursion, so that the two kinds of mistake keep their codes.
     let json: &RawValue = serde_json::from_slice(line)
         .map_err(|e| bad(None, PARSE_ERROR, format!("the line is not JSON: {e}")))?;
