@@ -1,1 +1,1 @@
-//! (see the architecture)
+//! Compiled schemas: [`Parsed`](crate::protocol::Parsed) to [`Checked`], or the violations. Pure.
