@@ -1,14 +1,49 @@
 //! The configuration in force: one YAML file, checked into these types before anything starts.
 //!
-//! [`load`] reports every mistake at once, each with line and column. Everything below is plain data:
-//! a stage takes the section that is its own and never the whole.
+//! [`load`] reports every mistake at once, each with line and column. Everything else is plain data, one
+//! file a section: a stage takes the section that is its own and never the whole.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use crate::message::{Mode, Name};
+use crate::message::Name;
+
+mod identity;
+mod limits;
+mod listen;
+mod log;
+mod mistakes;
+mod prices;
+mod reader;
+mod run;
+mod secret;
+mod upstreams;
+mod value;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use identity::{Anonymous, ApiKey, Identity, JwtIssuer};
+pub use limits::{Limits, Rate};
+pub use listen::{Admin, Public, Tls};
+pub use log::Log;
+pub use mistakes::{Mistake, Mistakes, Place};
+pub use prices::{ModelPrice, Prices};
+pub use run::{Delivery, Telemetry};
+pub use upstreams::{Agent, Mcp, Prefix, Process, Server, Timeouts, Transport};
+pub use value::{Secret, hash_key};
+
+use reader::{Environment, Field, Group, Reader};
+
+/// The file that is read when neither `--config` nor `KAMF_CONFIG` names one.
+pub const FILE: &str = "kamf.yaml";
+
+/// Larger than any configuration that a person reads.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -32,309 +67,130 @@ pub struct Config {
     pub welcome: Option<String>,
 }
 
-/// The listener that agents and clients use.
-#[derive(Clone, Debug)]
-pub struct Public {
-    pub listen: SocketAddr,
-    /// The base URL that clients use, without a trailing slash; `http(s)://<listen>` unless set. Cards carry it.
-    pub url: Option<String>,
-    pub tls: Option<Tls>,
-    /// Hosts (without port) that a request may name besides the listener's own and loopback names.
-    pub hosts: Vec<String>,
-    /// Browser origins that may call; none by default.
-    pub origins: Vec<String>,
+/// The file to read: what the command line says, else `KAMF_CONFIG`, else [`FILE`].
+pub fn path(cli: Option<PathBuf>) -> PathBuf {
+    cli.or_else(|| env::var_os("KAMF_CONFIG").filter(|text| !text.is_empty()).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(FILE))
 }
 
-/// Certificate chain and key, PEM files.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+/// Reads and checks the file at `path`.
+///
+/// # Errors
+/// All mistakes at once. Files that the configuration refers to are looked at too, and environment
+/// variables have to be set.
+pub fn load(path: &Path) -> Result<Config, Mistakes> {
+    let text = read_file(path).map_err(|text| Mistakes::whole(path.to_owned(), text))?;
+    check(path, &text, &|name| env::var(name).ok())
 }
 
-/// The second listener: metrics, health, API.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    pub listen: SocketAddr,
-}
-
-/// Where the log is: embedded, or a Kafka cluster.
-#[derive(Clone, Debug)]
-pub struct Log {
-    /// Data directory of the embedded log; used when `brokers` is empty.
-    pub directory: PathBuf,
-    /// Address of the embedded log; port 0 lets the kernel pick.
-    pub listen: SocketAddr,
-    /// `host:port` of a Kafka cluster.
-    pub brokers: Vec<String>,
-    /// Prefix of all topics, `kamf` unless set.
-    pub prefix: String,
-    /// Partitions of topics that the gateway creates.
-    pub partitions: i32,
-    /// Replication factor of topics that the gateway creates on a cluster.
-    pub replication: i32,
-    /// Further librdkafka properties (security.protocol, sasl.*, ssl.*), secrets resolved.
-    pub properties: BTreeMap<String, Secret>,
-    /// How long a client waits for an acknowledgement of the log before it is told 503.
-    pub acknowledge: Duration,
-}
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: String) -> Self {
-        Self(text)
+/// Checks `text` as the content of the file at `path`.
+fn check(path: &Path, text: &str, environment: Environment<'_>) -> Result<Config, Mistakes> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    let reader = Reader { base, environment, mistakes: RefCell::new(Vec::new()) };
+    let mut duplicates = Vec::new();
+    let document = yaml::read(text, &mut duplicates);
+    for duplicate in duplicates {
+        reader.refuse(duplicate.place, "", duplicate.text);
     }
-
-    /// The text itself; for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
+    let config = match &document {
+        Ok(node) => Some(Field { reader: &reader, node, name: String::new() }.group(read_config)),
+        Err(malformed) => {
+            reader.refuse(malformed.place, "", malformed.text.as_str());
+            None
+        }
+    };
+    let mistakes = reader.mistakes.take();
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        _ => Err(Mistakes::new(path.to_owned(), mistakes)),
     }
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
+fn read_file(path: &Path) -> Result<String, String> {
+    let hint = "name another file with --config or KAMF_CONFIG";
+    match fs::metadata(path) {
+        Err(error) => return Err(format!("cannot be read: {error}; {hint}")),
+        Ok(found) if !found.is_file() => return Err(format!("is no file; {hint}")),
+        Ok(found) if found.len() > FILE_BYTES_MAX => return Err("is larger than 4 MiB".to_owned()),
+        Ok(_) => {}
+    }
+    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}; {hint}"))?;
+    String::from_utf8(bytes).map_err(|_| "is no UTF-8 text; save it as UTF-8".to_owned())
+}
+
+fn read_config(group: &mut Group<'_>) -> Config {
+    let base = group.field.reader.base;
+    let public = section(group, "public", listen::read_public);
+    let admin = section(group, "admin", listen::read_admin);
+    let log = section(group, "log", |group| log::read(group, base)).unwrap_or_else(|| Log::with_base(base));
+    let identity = section(group, "identity", identity::read).unwrap_or_default();
+    let policies = group.get("policies").and_then(|field| read_folder(&field));
+    let agents = group.get("agents").map(|field| upstreams::read_agents(&field)).unwrap_or_default();
+    let (mut servers, names) =
+        group.get("mcpServers").map(|field| upstreams::read_servers(&field)).unwrap_or_default();
+    let mcp = section(group, "mcp", |group| upstreams::read_mcp(group, &mut servers, &names));
+    let delivery = section(group, "delivery", run::read_delivery).unwrap_or_default();
+    let limits = section(group, "limits", limits::read).unwrap_or_default();
+    let prices = section(group, "prices", prices::read).unwrap_or_default();
+    let telemetry = section(group, "telemetry", run::read_telemetry).unwrap_or_default();
+    let welcome = group.get("welcome").and_then(|field| field.string());
+    let known: Vec<&str> = agents.keys().map(AsRef::as_ref).chain(names.iter().map(String::as_str)).collect();
+    check_names(group, &known);
+    check_addresses(group, public.as_ref(), admin.as_ref());
+    Config {
+        public: public.unwrap_or_default(),
+        admin: admin.unwrap_or_default(),
+        log,
+        identity,
+        policies,
+        agents,
+        servers,
+        mcp: mcp.unwrap_or(Mcp { prefix: Prefix::Always }),
+        delivery,
+        limits,
+        prices,
+        telemetry,
+        welcome,
     }
 }
 
-/// Who may call.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    pub keys: Vec<ApiKey>,
-    pub jwt: Vec<JwtIssuer>,
-    /// The caller that a request without any credential is; none unless configured.
-    pub anonymous: Option<Anonymous>,
+fn section<'a, T>(
+    group: &mut Group<'a>,
+    name: &'static str,
+    read: impl FnOnce(&mut Group<'a>) -> T,
+) -> Option<T> {
+    group.get(name).map(|field| field.group(read))
 }
 
-/// One API key, by its hash: `sha256:` and 64 hex digits.
-#[derive(Clone, Debug)]
-pub struct ApiKey {
-    pub name: String,
-    pub tenant: String,
-    pub groups: Vec<String>,
-    pub sha256: [u8; 32],
+fn read_folder(field: &Field<'_>) -> Option<PathBuf> {
+    let path = field.path()?;
+    if !path.is_dir() {
+        field.refuse(format!("there is no folder {}", path.display()));
+    }
+    Some(path)
 }
 
-/// One issuer of JWT access tokens (RFC 9068), with a static JWKS file.
-#[derive(Clone, Debug)]
-pub struct JwtIssuer {
-    pub issuer: String,
-    pub audience: String,
-    pub jwks: PathBuf,
-    /// Claim that names the tenant; the issuer's `tenant` when the claim is absent.
-    pub tenant_claim: Option<String>,
-    pub tenant: String,
-    /// Claim that lists the groups.
-    pub groups_claim: Option<String>,
-}
-
-/// The caller without a credential.
-#[derive(Clone, Debug)]
-pub struct Anonymous {
-    pub name: String,
-    pub tenant: String,
-    pub groups: Vec<String>,
-}
-
-/// An A2A agent.
-#[derive(Clone, Debug)]
-pub struct Agent {
-    /// Its JSON-RPC endpoint.
-    pub url: String,
-    /// Its card; `<url>/.well-known/agent-card.json`, then the origin's, unless set.
-    pub card: Option<String>,
-    /// Sent to the agent as `Authorization`.
-    pub authorization: Option<Secret>,
-    /// A process that the gateway starts and keeps running, when the agent is a local program.
-    pub process: Option<Process>,
-    pub timeouts: Timeouts,
-}
-
-/// A child process: never from a request, no shell, a clean environment plus `env`.
-#[derive(Clone, Debug)]
-pub struct Process {
-    /// `kamf` means the running executable itself.
-    pub command: String,
-    pub args: Vec<String>,
-    pub env: BTreeMap<String, Secret>,
-    pub cwd: Option<PathBuf>,
-}
-
-/// An MCP server.
-#[derive(Clone, Debug)]
-pub struct Server {
-    pub transport: Transport,
-    pub timeouts: Timeouts,
-}
-
-/// How an MCP server is reached.
-#[derive(Clone, Debug)]
-pub enum Transport {
-    Stdio(Process),
-    /// Streamable HTTP.
-    Http {
-        url: String,
-        headers: BTreeMap<String, Secret>,
-    },
-}
-
-/// Time limits of calls to one upstream.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    pub connect: Duration,
-    pub first_byte: Duration,
-    /// A whole unary call; the deadline of its exchange.
-    pub total: Duration,
-    /// Silence on a stream.
-    pub silence: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(3),
-            first_byte: Duration::from_secs(30),
-            total: Duration::from_secs(60),
-            silence: Duration::from_secs(300),
+/// Routes and prices name agents and servers that exist.
+fn check_names(group: &mut Group<'_>, known: &[&str]) {
+    for (name, inner) in [("delivery", "routes"), ("prices", "calls")] {
+        let Some(field) = group.get(name).filter(Field::is_map) else { continue };
+        let named = field.entries().into_iter().filter(|(key, ..)| *key == inner);
+        for (_, _, named) in named.filter(|(_, _, named)| named.is_map()) {
+            for (upstream, _, field) in
+                named.entries().iter().filter(|(upstream, ..)| !known.contains(upstream))
+            {
+                upstreams::refuse_unknown_upstream(field, upstream, known.iter().copied());
+            }
         }
     }
 }
 
-/// How the servers appear together under `/mcp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mcp {
-    pub prefix: Prefix,
-}
-
-/// When a tool's name is `<server>__<tool>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prefix {
-    Always,
-    /// With more than one server.
-    Conditional,
-    /// Bare names; a name that two servers have is left out and reported.
-    Never,
-}
-
-/// How exchanges are kept.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// For A2A sends and MCP tool calls. Everything else that goes upstream is `direct`.
-    pub default: Mode,
-    /// By agent or server name.
-    pub routes: BTreeMap<String, Mode>,
-}
-
-/// What the gateway bounds. Defaults and reasons: `limits.rs`.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub first_byte: Duration,
-    pub header: Duration,
-    pub tls_handshake: Duration,
-    pub body_idle: Duration,
-    pub body_total: Duration,
-    pub head_bytes: usize,
-    pub header_count: usize,
-    pub target_bytes: usize,
-    pub body_bytes: usize,
-    pub json_depth: usize,
-    pub id_bytes: usize,
-    pub method_bytes: usize,
-    pub tool_name_bytes: usize,
-    pub http2_streams: u32,
-    pub connections: usize,
-    pub connections_per_address: usize,
-    pub streams_per_caller: usize,
-    pub in_flight: usize,
-    pub answer_bytes: usize,
-    pub event_bytes: usize,
-    pub events_per_stream: usize,
-    pub sse_keep_alive: Duration,
-    pub queue_records: usize,
-    pub queue_bytes: usize,
-    pub schema_bytes: usize,
-    pub schema_depth: usize,
-    pub schema_count: usize,
-    pub schema_refs: usize,
-    pub validation: Duration,
-    pub drain: Duration,
-    pub sessions: usize,
-    pub session_idle: Duration,
-    /// Token bucket per caller and agent.
-    pub rate: Rate,
-}
-
-/// A token bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub per_second: u32,
-    pub burst: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            first_byte: Duration::from_secs(10),
-            header: Duration::from_secs(10),
-            tls_handshake: Duration::from_secs(10),
-            body_idle: Duration::from_secs(10),
-            body_total: Duration::from_secs(30),
-            head_bytes: 64 * 1024,
-            header_count: 100,
-            target_bytes: 8 * 1024,
-            body_bytes: 1024 * 1024,
-            json_depth: 64,
-            id_bytes: 256,
-            method_bytes: 128,
-            tool_name_bytes: 128,
-            http2_streams: 100,
-            connections: 15_000,
-            connections_per_address: 500,
-            streams_per_caller: 100,
-            in_flight: 10_000,
-            answer_bytes: 8 * 1024 * 1024,
-            event_bytes: 1024 * 1024,
-            events_per_stream: 100_000,
-            sse_keep_alive: Duration::from_secs(15),
-            queue_records: 10_000,
-            queue_bytes: 64 * 1024 * 1024,
-            schema_bytes: 256 * 1024,
-            schema_depth: 32,
-            schema_count: 2_000,
-            schema_refs: 500,
-            validation: Duration::from_millis(20),
-            drain: Duration::from_secs(25),
-            sessions: 10_000,
-            session_idle: Duration::from_secs(3600),
-            rate: Rate { per_second: 100, burst: 200 },
-        }
+/// One address cannot have two listeners.
+fn check_addresses(group: &mut Group<'_>, public: Option<&Public>, admin: Option<&Admin>) {
+    let public = public.map_or(Public::default().listen, |public| public.listen);
+    let admin = admin.map_or(Admin::default().listen, |admin| admin.listen);
+    if public == admin && public.port() != 0 {
+        let at = group.get("admin").or_else(|| group.get("public")).unwrap_or_else(|| group.field.clone());
+        at.refuse(format!("`public.listen` and `admin.listen` are both {public}; give them different ports"));
     }
-}
-
-/// What tokens and calls cost. Money is integers of a millionth of `currency`.
-#[derive(Clone, Debug, Default)]
-pub struct Prices {
-    pub currency: String,
-    /// By model name as the answer reports it.
-    pub models: BTreeMap<String, ModelPrice>,
-    /// Fixed price of a call where no usage is reported, by agent or server name; marked as estimated.
-    pub calls: BTreeMap<String, u64>,
-}
-
-/// Millionths of the currency for a million tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModelPrice {
-    pub input_per_million: u64,
-    pub output_per_million: u64,
-}
-
-/// Logs of the gateway itself.
-#[derive(Clone, Debug)]
-pub struct Telemetry {
-    pub json: bool,
-    /// A `tracing` filter, `info` unless set.
-    pub filter: String,
 }
