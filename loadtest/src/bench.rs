@@ -1,0 +1,314 @@
+//! One run: starts the servers, measures each case on each line in rounds, and gathers the samples.
+//!
+//! The lines take turns inside each round, so that a machine that is slow for a while is slow for all
+//! of them; what is reported is the median over the rounds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::appends::Findings;
+use crate::cases::Case;
+use crate::config::Delivery;
+use crate::cpu::{self, CoreTime, Cores, Layout};
+use crate::load::{self, Answers, Latencies, Target};
+use crate::plan::{Line, Plan};
+use crate::process::Process;
+use crate::{gateway, wire};
+
+/// How long a gateway may go on working after a measurement before the next one begins.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A gateway that uses less than a tenth of this in this time is at rest.
+const SETTLE_STEP: Duration = Duration::from_millis(100);
+
+/// Longest load whose only purpose is that memory is read after enough requests.
+const TOP_UP_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+/// One measurement.
+#[derive(Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) rps: f64,
+    pub(crate) cpu_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// Latency of the direct way at the same rate and layout, in the same round.
+    pub(crate) direct_p50_us: f64,
+    pub(crate) direct_p99_us: f64,
+    /// Requests that reached the upstream for one of the client's.
+    pub(crate) upstream_requests: Option<f64>,
+    /// Shares of the time at saturation that the cores worked.
+    pub(crate) load_busy: f64,
+    pub(crate) server_busy: f64,
+    /// Share of the time that the machine's host took away.
+    pub(crate) stolen: f64,
+    pub(crate) unanswered: u64,
+}
+
+/// All that a run found.
+#[derive(Default)]
+pub(crate) struct Results {
+    pub(crate) samples: BTreeMap<(Case, Line), Vec<Sample>>,
+    /// Resident memory after the run.
+    pub(crate) resident: BTreeMap<Line, u64>,
+    pub(crate) answers: Answers,
+}
+
+/// Measures everything in `plan`; tells its progress on standard error.
+pub(crate) async fn run(plan: Plan) -> Result<Results> {
+    let mut bench = Bench::start(plan).await?;
+    for round in 0..bench.plan.rounds {
+        bench.round(round).await?;
+    }
+    bench.read_memory().await?;
+    Ok(bench.results)
+}
+
+struct Bench {
+    plan: Plan,
+    cores: Cores,
+    start: Instant,
+    results: Results,
+    /// Requests that each gateway has served.
+    served: BTreeMap<Line, u64>,
+    servers: BTreeMap<Line, Server>,
+    /// Removed at the end, after the servers above have ended.
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn start(plan: Plan) -> Result<Self> {
+        let cores = Cores::find()?;
+        let wants = |line| plan.lines.contains(&line);
+        let binary = match wants(Line::GatewayDirect) || wants(Line::GatewayRelay) {
+            true => Some(gateway::find(plan.gateway.clone())?),
+            false => None,
+        };
+        std::fs::create_dir_all(&plan.directory)?;
+        let directory = tempfile::Builder::new().prefix("loadtest-").tempdir_in(&plan.directory)?;
+        cpu::pin(0, &cores.of_load(Layout::Apart))?;
+        let mut servers = BTreeMap::new();
+        let (process, upstream) =
+            Process::serve("upstream", &["upstream"], &cores.of_load(Layout::Apart), directory.path())?;
+        servers.insert(Line::Direct, Server { process, address: upstream });
+        if wants(Line::Floor) {
+            let args = ["floor", &upstream.to_string()];
+            let (process, address) =
+                Process::serve("floor", &args, &cores.of_server(Line::Floor.layout()), directory.path())?;
+            servers.insert(Line::Floor, Server { process, address });
+        }
+        for (line, delivery) in
+            [(Line::GatewayDirect, Delivery::Direct), (Line::GatewayRelay, Delivery::Relay)]
+        {
+            if let Some(binary) = binary.as_deref().filter(|_| wants(line)) {
+                let cores = cores.of_server(line.layout());
+                let server = gateway::start(binary, delivery, upstream, &cores, directory.path()).await?;
+                servers.insert(line, server);
+            }
+        }
+        let (results, served) = (Results::default(), BTreeMap::new());
+        Ok(Self { plan, cores, start: Instant::now(), results, served, servers, directory })
+    }
+
+    async fn round(&mut self, round: usize) -> Result<()> {
+        for case in self.plan.cases.clone() {
+            // Latency of the direct way in this round, by layout: what the others are compared with.
+            let mut direct = BTreeMap::new();
+            for line in self.plan.lines.clone() {
+                let sample = match line {
+                    Line::TwoAppends if Some(case) != self.plan.case_of_two_appends() => continue,
+                    Line::TwoAppends => self.two_appends(line.rate(case)).await?,
+                    _ => {
+                        let mut sample = self.measure(line, case).await?;
+                        let measured = (sample.p50_us, sample.p99_us);
+                        let known = match direct.get(&line.layout()) {
+                            Some(known) => *known,
+                            None if line == Line::Direct => measured,
+                            None => self.direct_latency(line, case).await?,
+                        };
+                        direct.insert(line.layout(), known);
+                        (sample.direct_p50_us, sample.direct_p99_us) = known;
+                        sample
+                    }
+                };
+                self.tell(round, case, line, &sample);
+                self.results.samples.entry((case, line)).or_default().push(sample);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, round: usize, case: Case, line: Line, sample: &Sample) {
+        eprintln!(
+            "[{:3.0} s] round {}/{}  {:10}  {:14}  {:>7.0} requests/s  {:>6.1} us CPU  p50 {:>6.0} us  p99 {:>6.0} us",
+            self.start.elapsed().as_secs_f64(),
+            round + 1,
+            self.plan.rounds,
+            case.name(),
+            line.name(),
+            sample.rps,
+            sample.cpu_us,
+            sample.p50_us,
+            sample.p99_us
+        );
+    }
+
+    fn server(&self, line: Line) -> Result<&Server> {
+        self.servers.get(&line).with_context(|| format!("no server was started for {}", line.name()))
+    }
+
+    /// Puts load generator and upstreams where the layout wants them.
+    fn arrange(&self, layout: Layout) -> Result<()> {
+        let cores = self.cores.of_load(layout);
+        let upstream = i32::try_from(self.server(Line::Direct)?.process.id())?;
+        cpu::pin(upstream, &cores)?;
+        cpu::pin(0, &cores)
+    }
+
+    /// Requests that the upstream has seen so far.
+    async fn upstream_requests(&self) -> Result<u64> {
+        let (_, body) = wire::get(self.server(Line::Direct)?.address, "/count").await?;
+        String::from_utf8(body)?.parse().context("the upstream's count")
+    }
+
+    /// One sample: at saturation first, then at the fixed rate.
+    async fn measure(&mut self, line: Line, case: Case) -> Result<Sample> {
+        self.arrange(line.layout())?;
+        let target = Target { address: self.server(line)?.address, case };
+        self.saturate(line, target, self.plan.warm).await?;
+        let mut sample = self.measure_saturated(line, target).await?;
+        let latencies = self.at_rate(line, target, line.rate(case)).await?;
+        (sample.p50_us, sample.p99_us) = quantiles(&latencies);
+        sample.unanswered = latencies.unanswered;
+        Ok(sample)
+    }
+
+    async fn measure_saturated(&mut self, line: Line, target: Target) -> Result<Sample> {
+        let process = self.server(line)?.process.id();
+        let (seen, used) = (self.upstream_requests().await?, cpu::used(process)?);
+        let (load, server) = (CoreTime::now(self.cores.load)?, CoreTime::now(self.cores.server)?);
+        let (count, elapsed) = self.saturate(line, target, self.plan.measure).await?;
+        let (load_busy, load_stolen) = CoreTime::now(self.cores.load)?.shares_since(load);
+        let (server_busy, server_stolen) = CoreTime::now(self.cores.server)?.shares_since(server);
+        // What the server still has to do about these requests is part of their price.
+        self.settle(line).await?;
+        let (seen, used) = (self.upstream_requests().await? - seen, cpu::used(process)? - used);
+        Ok(Sample {
+            rps: count as f64 / elapsed.as_secs_f64(),
+            cpu_us: used.as_secs_f64() * 1e6 / count.max(1) as f64,
+            upstream_requests: Some(seen as f64 / count.max(1) as f64),
+            load_busy,
+            server_busy,
+            stolen: load_stolen.max(server_stolen),
+            ..Sample::default()
+        })
+    }
+
+    async fn saturate(&mut self, line: Line, target: Target, duration: Duration) -> Result<(u64, Duration)> {
+        let (answers, elapsed) = load::saturate(target, duration).await.with_context(|| self.about(line))?;
+        let count = answers.count;
+        self.count(line, answers);
+        Ok((count, elapsed))
+    }
+
+    async fn at_rate(&mut self, line: Line, target: Target, rate: u32) -> Result<Latencies> {
+        let run = load::at_rate(target, rate, self.plan.measure).await.with_context(|| self.about(line));
+        let mut latencies = run?;
+        self.count(line, std::mem::take(&mut latencies.answers));
+        self.settle(line).await?;
+        Ok(latencies)
+    }
+
+    /// Latency without anything between, in the layout and at the rate of `line`.
+    async fn direct_latency(&mut self, line: Line, case: Case) -> Result<(f64, f64)> {
+        self.arrange(line.layout())?;
+        let target = Target { address: self.server(Line::Direct)?.address, case };
+        Ok(quantiles(&self.at_rate(Line::Direct, target, line.rate(case)).await?))
+    }
+
+    /// Keeps the answers of a line, each described with where it came from.
+    fn count(&mut self, line: Line, mut answers: Answers) {
+        *self.served.entry(line).or_default() += answers.count;
+        for sample in &mut answers.samples {
+            *sample = format!("{}: {sample}", line.name());
+        }
+        self.results.answers.merge(answers);
+    }
+
+    /// What to say when a line fails.
+    fn about(&self, line: Line) -> String {
+        let words = self.server(line).map(|server| server.process.last_words()).unwrap_or_default();
+        format!("{} failed; the last words of its server:\n{words}", line.name())
+    }
+
+    /// Waits until a gateway has done what it does after the answers: records, aggregates.
+    async fn settle(&self, line: Line) -> Result<()> {
+        if !matches!(line, Line::GatewayDirect | Line::GatewayRelay) {
+            return Ok(());
+        }
+        let (process, start) = (self.server(line)?.process.id(), Instant::now());
+        let mut used = cpu::used(process)?;
+        while start.elapsed() < SETTLED_WITHIN {
+            tokio::time::sleep(SETTLE_STEP).await;
+            let now = cpu::used(process)?;
+            if now - used <= SETTLE_STEP / 10 {
+                break;
+            }
+            used = now;
+        }
+        Ok(())
+    }
+
+    async fn two_appends(&mut self, rate: u32) -> Result<Sample> {
+        self.arrange(Layout::Together)?;
+        let home = tempfile::tempdir_in(self.directory.path())?;
+        let (rate, milliseconds) = (rate.to_string(), self.plan.measure.as_millis().to_string());
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["appends", "--rate", &rate, "--milliseconds", &milliseconds]).arg(home.path());
+        command.stdin(Stdio::piped());
+        let output = command.output()?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "two_appends failed:\n{words}");
+        let findings: Findings = serde_json::from_slice(&output.stdout)?;
+        self.results.resident.insert(Line::TwoAppends, findings.rss_bytes);
+        Ok(Sample {
+            rps: findings.rps,
+            cpu_us: findings.cpu_us,
+            p50_us: findings.p50_us,
+            p99_us: findings.p99_us,
+            ..Sample::default()
+        })
+    }
+
+    /// Reads each server's memory, after it has served as much as the plan wants.
+    async fn read_memory(&mut self) -> Result<()> {
+        for line in self.servers.keys().copied().collect::<Vec<_>>() {
+            self.arrange(line.layout())?;
+            let target = Target { address: self.server(line)?.address, case: self.plan.cases[0] };
+            let start = Instant::now();
+            while self.served.get(&line).copied().unwrap_or_default() < self.plan.served
+                && start.elapsed() < TOP_UP_WITHIN
+            {
+                self.saturate(line, target, self.plan.measure).await?;
+            }
+            self.settle(line).await?;
+            self.results.resident.insert(line, cpu::resident(self.server(line)?.process.id())?);
+        }
+        Ok(())
+    }
+}
+
+/// Median and 99th percentile in microseconds.
+fn quantiles(latencies: &Latencies) -> (f64, f64) {
+    let at = |quantile| latencies.nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
+    (at(0.5), at(0.99))
+}
