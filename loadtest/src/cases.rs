@@ -220,7 +220,7 @@ mod tests {
         Case::A2aStream.check(1_000_000_007, &answer(&body, true)).unwrap();
         assert!(Case::A2aStream.check(1_000_000_008, &answer(&body, true)).is_err());
         assert!(Case::A2aStream.check(1_000_000_007, &answer(&frames[..19].concat(), true)).is_err());
-        let mut swapped = frames.clone();
+        let mut swapped = frames;
         swapped.swap(4, 5);
         assert!(Case::A2aStream.check(1_000_000_007, &answer(&swapped.concat(), true)).is_err());
     }

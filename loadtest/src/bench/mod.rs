@@ -3,27 +3,24 @@
 //! The lines take turns inside each round, so that a machine that is slow for a while is slow for all
 //! of them; what is reported is the median over the rounds.
 
+mod measure;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
 
 use crate::appends::Findings;
 use crate::cases::Case;
 use crate::config::Delivery;
-use crate::cpu::{self, CoreTime, Cores, Layout};
-use crate::load::{self, Answers, Latencies, Target};
+use crate::cpu::{self, Cores, Layout};
+use crate::gateway;
+use crate::load::{Answers, Target};
 use crate::plan::{Line, Plan};
 use crate::process::Process;
-use crate::{gateway, wire};
-
-/// How long a gateway may go on working after a measurement before the next one begins.
-const SETTLED_WITHIN: Duration = Duration::from_secs(2);
-
-/// A gateway that uses less than a tenth of this in this time is at rest.
-const SETTLE_STEP: Duration = Duration::from_millis(100);
 
 /// Longest load whose only purpose is that memory is read after enough requests.
 const TOP_UP_WITHIN: Duration = Duration::from_secs(20);
@@ -166,116 +163,18 @@ impl Bench {
         self.servers.get(&line).with_context(|| format!("no server was started for {}", line.name()))
     }
 
-    /// Puts load generator and upstreams where the layout wants them.
-    fn arrange(&self, layout: Layout) -> Result<()> {
-        let cores = self.cores.of_load(layout);
-        let upstream = i32::try_from(self.server(Line::Direct)?.process.id())?;
-        cpu::pin(upstream, &cores)?;
-        cpu::pin(0, &cores)
-    }
-
-    /// Requests that the upstream has seen so far.
-    async fn upstream_requests(&self) -> Result<u64> {
-        let (_, body) = wire::get(self.server(Line::Direct)?.address, "/count").await?;
-        String::from_utf8(body)?.parse().context("the upstream's count")
-    }
-
-    /// One sample: at saturation first, then at the fixed rate.
-    async fn measure(&mut self, line: Line, case: Case) -> Result<Sample> {
-        self.arrange(line.layout())?;
-        let target = Target { address: self.server(line)?.address, case };
-        self.saturate(line, target, self.plan.warm).await?;
-        let mut sample = self.measure_saturated(line, target).await?;
-        let latencies = self.at_rate(line, target, line.rate(case)).await?;
-        (sample.p50_us, sample.p99_us) = quantiles(&latencies);
-        sample.unanswered = latencies.unanswered;
-        Ok(sample)
-    }
-
-    async fn measure_saturated(&mut self, line: Line, target: Target) -> Result<Sample> {
-        let process = self.server(line)?.process.id();
-        let (seen, used) = (self.upstream_requests().await?, cpu::used(process)?);
-        let (load, server) = (CoreTime::now(self.cores.load)?, CoreTime::now(self.cores.server)?);
-        let (count, elapsed) = self.saturate(line, target, self.plan.measure).await?;
-        let (load_busy, load_stolen) = CoreTime::now(self.cores.load)?.shares_since(load);
-        let (server_busy, server_stolen) = CoreTime::now(self.cores.server)?.shares_since(server);
-        // What the server still has to do about these requests is part of their price.
-        self.settle(line).await?;
-        let (seen, used) = (self.upstream_requests().await? - seen, cpu::used(process)? - used);
-        Ok(Sample {
-            rps: count as f64 / elapsed.as_secs_f64(),
-            cpu_us: used.as_secs_f64() * 1e6 / count.max(1) as f64,
-            upstream_requests: Some(seen as f64 / count.max(1) as f64),
-            load_busy,
-            server_busy,
-            stolen: load_stolen.max(server_stolen),
-            ..Sample::default()
-        })
-    }
-
-    async fn saturate(&mut self, line: Line, target: Target, duration: Duration) -> Result<(u64, Duration)> {
-        let (answers, elapsed) = load::saturate(target, duration).await.with_context(|| self.about(line))?;
-        let count = answers.count;
-        self.count(line, answers);
-        Ok((count, elapsed))
-    }
-
-    async fn at_rate(&mut self, line: Line, target: Target, rate: u32) -> Result<Latencies> {
-        let run = load::at_rate(target, rate, self.plan.measure).await.with_context(|| self.about(line));
-        let mut latencies = run?;
-        self.count(line, std::mem::take(&mut latencies.answers));
-        self.settle(line).await?;
-        Ok(latencies)
-    }
-
-    /// Latency without anything between, in the layout and at the rate of `line`.
-    async fn direct_latency(&mut self, line: Line, case: Case) -> Result<(f64, f64)> {
-        self.arrange(line.layout())?;
-        let target = Target { address: self.server(Line::Direct)?.address, case };
-        Ok(quantiles(&self.at_rate(Line::Direct, target, line.rate(case)).await?))
-    }
-
-    /// Keeps the answers of a line, each described with where it came from.
-    fn count(&mut self, line: Line, mut answers: Answers) {
-        *self.served.entry(line).or_default() += answers.count;
-        for sample in &mut answers.samples {
-            *sample = format!("{}: {sample}", line.name());
-        }
-        self.results.answers.merge(answers);
-    }
-
-    /// What to say when a line fails.
-    fn about(&self, line: Line) -> String {
-        let words = self.server(line).map(|server| server.process.last_words()).unwrap_or_default();
-        format!("{} failed; the last words of its server:\n{words}", line.name())
-    }
-
-    /// Waits until a gateway has done what it does after the answers: records, aggregates.
-    async fn settle(&self, line: Line) -> Result<()> {
-        if !matches!(line, Line::GatewayDirect | Line::GatewayRelay) {
-            return Ok(());
-        }
-        let (process, start) = (self.server(line)?.process.id(), Instant::now());
-        let mut used = cpu::used(process)?;
-        while start.elapsed() < SETTLED_WITHIN {
-            tokio::time::sleep(SETTLE_STEP).await;
-            let now = cpu::used(process)?;
-            if now - used <= SETTLE_STEP / 10 {
-                break;
-            }
-            used = now;
-        }
-        Ok(())
-    }
-
     async fn two_appends(&mut self, rate: u32) -> Result<Sample> {
         self.arrange(Layout::Together)?;
         let home = tempfile::tempdir_in(self.directory.path())?;
         let (rate, milliseconds) = (rate.to_string(), self.plan.measure.as_millis().to_string());
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["appends", "--rate", &rate, "--milliseconds", &milliseconds]).arg(home.path());
-        command.stdin(Stdio::piped());
-        let output = command.output()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        // The child ends when this pipe does.
+        let held = child.stdin.take();
+        let output = child.wait_with_output().await?;
+        drop(held);
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "two_appends failed:\n{words}");
         let findings: Findings = serde_json::from_slice(&output.stdout)?;
@@ -305,10 +204,4 @@ impl Bench {
         }
         Ok(())
     }
-}
-
-/// Median and 99th percentile in microseconds.
-fn quantiles(latencies: &Latencies) -> (f64, f64) {
-    let at = |quantile| latencies.nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
-    (at(0.5), at(0.99))
 }
