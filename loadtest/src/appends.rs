@@ -1,9 +1,10 @@
 //! Two acknowledged appends, one after the other, by bare rdkafka: what a durable exchange costs on
 //! the log alone, with nothing of the gateway around it.
 //!
-//! Runs as a process of its own that holds the embedded log and its client, as the gateway does.
+//! The log is that of a gateway without any traffic, the client a process of its own; CPU and memory
+//! are those of both.
 
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,35 +42,36 @@ pub(crate) struct Findings {
     /// Of a pair, at the fixed rate.
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// Of log and client together, for a pair, with 64 in flight.
+    /// For a pair, with 64 in flight.
     pub(crate) cpu_us: f64,
     pub(crate) rss_bytes: u64,
 }
 
-/// Measures on a log in `directory` and prints the [`Findings`]. Each of the two parts lasts `duration`.
-pub(crate) async fn run(directory: &Path, rate: u32, duration: Duration) -> Result<()> {
-    let log = std::env::var("BOOT")?;
-    let _ = directory;
-    let producer = connect(&log).await?;
-    let before = cpu::used(std::process::id())?;
-    let (pairs, elapsed) = saturate(&producer, duration).await?;
-    let used = cpu::used(std::process::id())? - before;
-    let latencies = at_rate(&producer, rate, duration).await?;
+/// Measures on the log at `address`, which is in the process `holder`, and prints the [`Findings`].
+/// Each of the two parts lasts `duration`.
+pub(crate) async fn run(address: SocketAddr, holder: u32, rate: u32, duration: Duration) -> Result<()> {
+    let processes = [holder, std::process::id()];
+    let used = || processes.into_iter().map(cpu::used).sum::<Result<Duration>>();
+    let pairs = connect(address).await?;
+    let before = used()?;
+    let (count, elapsed) = saturate(&pairs, duration).await?;
+    let used = used()? - before;
+    let latencies = at_rate(&pairs, rate, duration).await?;
     let findings = Findings {
-        rps: pairs as f64 / elapsed.as_secs_f64(),
+        rps: count as f64 / elapsed.as_secs_f64(),
         p50_us: latencies.value_at_quantile(0.5) as f64 / 1e3,
         p99_us: latencies.value_at_quantile(0.99) as f64 / 1e3,
-        cpu_us: used.as_secs_f64() * 1e6 / pairs.max(1) as f64,
-        rss_bytes: cpu::resident(std::process::id())?,
+        cpu_us: used.as_secs_f64() * 1e6 / count.max(1) as f64,
+        rss_bytes: processes.into_iter().map(cpu::resident).sum::<Result<u64>>()?,
     };
     println!("{}", serde_json::to_string(&findings)?);
     Ok(())
 }
 
 /// An idempotent producer on fresh topics, warmed: the first append of a client takes up to a second.
-async fn connect(address: &str) -> Result<Pairs> {
+async fn connect(address: SocketAddr) -> Result<Pairs> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", address);
+    config.set("bootstrap.servers", address.to_string());
     let admin: AdminClient<_> = config.create()?;
     let topics = TOPICS.map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
     for created in admin.create_topics(&topics, &AdminOptions::new()).await? {

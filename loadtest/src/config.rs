@@ -35,6 +35,8 @@ impl Delivery {
 pub(crate) struct Addresses {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Of the embedded log.
+    pub(crate) log: SocketAddr,
     pub(crate) upstream: SocketAddr,
 }
 
@@ -65,12 +67,12 @@ pub(crate) fn write(directory: &Path, delivery: Delivery, addresses: Addresses) 
 }
 
 fn text(directory: &Path, policies: &Path, delivery: Delivery, addresses: Addresses) -> String {
-    let Addresses { public, admin, upstream } = addresses;
-    let (log, policies) = (directory.join("log"), policies.display());
+    let Addresses { public, admin, log, upstream } = addresses;
+    let (data, policies) = (directory.join("log"), policies.display());
     format!(
         r#"public: {{ listen: "{public}" }}
 admin: {{ listen: "{admin}" }}
-log: {{ directory: "{log}" }}
+log: {{ directory: "{data}", listen: "{log}" }}
 identity:
   keys:
     - {{ name: load, tenant: bench, groups: [bench], hash: "sha256:{hash}" }}
@@ -83,7 +85,7 @@ delivery: {{ default: {delivery} }}
 limits:
   rate: {{ per_second: 1000000, burst: 1000000 }}
 "#,
-        log = log.display(),
+        data = data.display(),
         hash = hash(KEY),
         delivery = delivery.name(),
     )

@@ -46,25 +46,33 @@ pub(crate) fn find(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Starts a gateway before `upstream` and waits until it answers every case rightly.
+/// A running gateway.
+pub(crate) struct Gateway {
+    pub(crate) server: Server,
+    /// Where its embedded log listens.
+    pub(crate) log: SocketAddr,
+}
+
+/// Starts a gateway before `upstream` and waits until it answers every case rightly. It keeps what it
+/// has in a folder of its name below `directory`.
 pub(crate) async fn start(
+    name: &str,
     binary: &Path,
     delivery: Delivery,
     upstream: SocketAddr,
     cores: &[usize],
     directory: &Path,
-) -> Result<Server> {
-    let name = format!("gateway-{}", delivery.name());
-    let home = directory.join(&name);
+) -> Result<Gateway> {
+    let home = directory.join(name);
     std::fs::create_dir_all(&home)?;
-    let [public, admin] = free_addresses()?;
-    let file = config::write(&home, delivery, Addresses { public, admin, upstream })?;
+    let [public, admin, log] = free_addresses()?;
+    let file = config::write(&home, delivery, Addresses { public, admin, log, upstream })?;
     let mut command = Command::new(binary);
     command.arg("--config").arg(file).current_dir(&home).stdout(Stdio::null());
-    let mut process = Process::start(&name, &mut command, cores, directory)?;
+    let mut process = Process::start(name, &mut command, cores, directory)?;
     let outcome = await_ready(&mut process, public, admin).await;
     outcome.with_context(|| format!("{name} is not ready; its last words:\n{}", process.last_words()))?;
-    Ok(Server { process, address: public })
+    Ok(Gateway { server: Server { process, address: public }, log })
 }
 
 async fn await_ready(process: &mut Process, public: SocketAddr, admin: SocketAddr) -> Result<()> {
@@ -95,9 +103,10 @@ async fn try_all(public: SocketAddr, admin: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Two loopback addresses that are free now.
-fn free_addresses() -> Result<[SocketAddr; 2]> {
-    // Both are held until both are known, so that they differ.
-    let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    Ok([listeners[0].local_addr()?, listeners[1].local_addr()?])
+/// Three loopback addresses that are free now.
+fn free_addresses() -> Result<[SocketAddr; 3]> {
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    // All are held until all are known, so that they differ.
+    let [first, second, third] = [bind()?, bind()?, bind()?];
+    Ok([first.local_addr()?, second.local_addr()?, third.local_addr()?])
 }

@@ -65,13 +65,7 @@ enum Role {
     #[command(hide = true)]
     Floor { upstream: SocketAddr },
     #[command(hide = true)]
-    Appends {
-        #[arg(long)]
-        rate: u32,
-        #[arg(long)]
-        milliseconds: u64,
-        directory: PathBuf,
-    },
+    Appends { log: SocketAddr, holder: u32, rate: u32, milliseconds: u64 },
 }
 
 fn main() -> Result<()> {
@@ -80,18 +74,13 @@ fn main() -> Result<()> {
     if role.is_some() {
         process::end_with_parent();
     }
-    let mut runtime = match role {
-        // The embedded log and its client share the process, and may use both cores.
-        Some(Role::Appends { .. }) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
-    };
-    let runtime = runtime.enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match role {
             Some(Role::Upstream) => upstream::serve().await,
             Some(Role::Floor { upstream }) => floor::serve(upstream).await,
-            Some(Role::Appends { rate, milliseconds, directory }) => {
-                appends::run(&directory, rate, Duration::from_millis(milliseconds)).await
+            Some(Role::Appends { log, holder, rate, milliseconds }) => {
+                appends::run(log, holder, rate, Duration::from_millis(milliseconds)).await
             }
             None => measure(arguments).await,
         }

@@ -21,7 +21,8 @@ pub(crate) enum Line {
     GatewayDirect,
     /// The gateway in mode `relay` on its embedded log, on both cores.
     GatewayRelay,
-    /// No HTTP at all: two acknowledged appends by bare rdkafka, on both cores.
+    /// No HTTP at all: two acknowledged appends by bare rdkafka to the log of an idle gateway, on both
+    /// cores.
     TwoAppends,
 }
 
@@ -37,6 +38,10 @@ impl Line {
             Self::GatewayRelay => "gateway_relay",
             Self::TwoAppends => "two_appends",
         }
+    }
+
+    pub(crate) fn needs_gateway(self) -> bool {
+        matches!(self, Self::GatewayDirect | Self::GatewayRelay | Self::TwoAppends)
     }
 
     /// How its processes lie on the cores.

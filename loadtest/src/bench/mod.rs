@@ -7,6 +7,7 @@ mod measure;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,7 @@ pub(crate) async fn run(plan: Plan) -> Result<Results> {
 struct Bench {
     plan: Plan,
     cores: Cores,
+    binary: Option<PathBuf>,
     start: Instant,
     results: Results,
     /// Requests that each gateway has served.
@@ -86,9 +88,10 @@ impl Bench {
     async fn start(plan: Plan) -> Result<Self> {
         let cores = Cores::find()?;
         let wants = |line| plan.lines.contains(&line);
-        let binary = match wants(Line::GatewayDirect) || wants(Line::GatewayRelay) {
-            true => Some(gateway::find(plan.gateway.clone())?),
-            false => None,
+        let binary = if plan.lines.iter().any(|line| line.needs_gateway()) {
+            Some(gateway::find(plan.gateway.clone())?)
+        } else {
+            None
         };
         std::fs::create_dir_all(&plan.directory)?;
         let directory = tempfile::Builder::new().prefix("loadtest-").tempdir_in(&plan.directory)?;
@@ -108,12 +111,14 @@ impl Bench {
         {
             if let Some(binary) = binary.as_deref().filter(|_| wants(line)) {
                 let cores = cores.of_server(line.layout());
-                let server = gateway::start(binary, delivery, upstream, &cores, directory.path()).await?;
-                servers.insert(line, server);
+                let name = format!("gateway-{}", delivery.name());
+                let gateway =
+                    gateway::start(&name, binary, delivery, upstream, &cores, directory.path()).await?;
+                servers.insert(line, gateway.server);
             }
         }
         let (results, served) = (Results::default(), BTreeMap::new());
-        Ok(Self { plan, cores, start: Instant::now(), results, served, servers, directory })
+        Ok(Self { plan, cores, binary, start: Instant::now(), results, served, servers, directory })
     }
 
     async fn round(&mut self, round: usize) -> Result<()> {
@@ -163,12 +168,22 @@ impl Bench {
         self.servers.get(&line).with_context(|| format!("no server was started for {}", line.name()))
     }
 
+    fn gateway_binary(&self) -> Result<&Path> {
+        self.binary.as_deref().context("no gateway was looked for")
+    }
+
     async fn two_appends(&mut self, rate: u32) -> Result<Sample> {
         self.arrange(Layout::Together)?;
+        // A gateway of its own for each time: the log is as new as that of a fresh installation.
         let home = tempfile::tempdir_in(self.directory.path())?;
-        let (rate, milliseconds) = (rate.to_string(), self.plan.measure.as_millis().to_string());
+        let (binary, cores) = (self.gateway_binary()?, self.cores.of_server(Layout::Together));
+        let upstream = self.server(Line::Direct)?.address;
+        let gateway =
+            gateway::start("gateway-log", binary, Delivery::Relay, upstream, &cores, home.path()).await?;
+        let holder = gateway.server.process.id().to_string();
+        let milliseconds = self.plan.measure.as_millis().to_string();
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["appends", "--rate", &rate, "--milliseconds", &milliseconds]).arg(home.path());
+        command.args(["appends", &gateway.log.to_string(), &holder, &rate.to_string(), &milliseconds]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         // The child ends when this pipe does.
