@@ -40,19 +40,30 @@ pub(crate) struct Addresses {
     pub(crate) upstream: SocketAddr,
 }
 
-/// Policies: the first permits what the bench does, the others make the decision one among several.
-const POLICIES: &str = r#"@id("bench")
-permit (principal == Caller::"load", action, resource);
+/// Policies: the first three permit what the bench does, beside others as a real set has them. None that
+/// applies to the calls of the bench looks at arguments.
+const POLICIES: &str = r#"@id("bench-connects")
+permit (
+    principal in Group::"bench",
+    action in [Action::"connect", Action::"list_tools", Action::"read_card"],
+    resource
+);
+
+@id("bench-asks")
+permit (principal in Group::"bench", action in Action::"a2a", resource == Agent::"bench");
+
+@id("bench-calls")
+permit (principal == Caller::"bench/load", action == Action::"call_tool", resource in Server::"bench");
 
 @id("operators")
 permit (principal in Group::"operators", action, resource);
 
-@id("no-long-counts")
-forbid (principal, action == Action::"tools/call", resource)
-when { context has arguments && context.arguments has count && context.arguments.count > 50 };
-
 @id("suspended")
 forbid (principal in Group::"suspended", action, resource);
+
+@id("no-bulk-deletes")
+forbid (principal, action == Action::"call_tool", resource == Tool::"bench/delete")
+when { context.arguments has count && context.arguments.count > 50 };
 "#;
 
 /// Writes configuration and policies below `directory`, where the log is kept as well; gives the path
