@@ -12,6 +12,9 @@ use crate::plan::Line;
 const LOAD_FULL: f64 = 0.95;
 const SERVER_FREE: f64 = 0.90;
 
+/// Of the server's core, taken by neither the server nor the kernel on its behalf: something else runs.
+const FOREIGN: f64 = 0.2;
+
 /// Time taken by the machine's host beyond this makes a run worth repeating.
 const STOLEN: f64 = 0.05;
 
@@ -119,6 +122,13 @@ pub(crate) fn warnings(results: &Results) -> Vec<String> {
                 server * 100.0
             ));
         }
+        let foreign = server - of(|sample| sample.server_share);
+        if is_apart && foreign > FOREIGN {
+            warnings.push(format!(
+                "{name}: other programs had {:.0} % of the server's core; repeat it on a quiet machine",
+                foreign * 100.0
+            ));
+        }
         let stolen = of(|sample| sample.stolen);
         if stolen > STOLEN {
             warnings.push(format!("{name}: the machine's host took {:.0} % of a core", stolen * 100.0));
@@ -188,12 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn a_load_side_at_its_limit_is_told() {
+    fn a_load_side_at_its_limit_and_foreign_load_are_told() {
         let mut results = Results::default();
         results.samples.insert((Case::McpCall, Line::Floor), vec![sample(1.0, 1.0)]);
         results.samples.insert((Case::McpCall, Line::Direct), vec![sample(1.0, 1.0)]);
         let warnings = warnings(&results);
-        assert_eq!(warnings.len(), 1);
+        assert_eq!(warnings.len(), 2);
         assert!(warnings[0].contains("mcp_call on floor: the load side is the bottleneck"), "{warnings:?}");
+        assert!(warnings[1].contains("other programs had 50 % of the server's core"), "{warnings:?}");
     }
 }

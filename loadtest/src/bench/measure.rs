@@ -35,6 +35,7 @@ impl Bench {
         let (seen, used) = (self.upstream_requests().await?, cpu::used(process)?);
         let (load, server) = (CoreTime::now(self.cores.load)?, CoreTime::now(self.cores.server)?);
         let (count, elapsed) = self.saturate(line, target, self.plan.measure).await?;
+        let server_share = (cpu::used(process)? - used).as_secs_f64() / elapsed.as_secs_f64();
         let (load_busy, load_stolen) = CoreTime::now(self.cores.load)?.shares_since(load);
         let (server_busy, server_stolen) = CoreTime::now(self.cores.server)?.shares_since(server);
         // What the server still has to do about these requests is part of their price.
@@ -46,6 +47,7 @@ impl Bench {
             upstream_requests: Some(seen as f64 / count.max(1) as f64),
             load_busy,
             server_busy,
+            server_share,
             stolen: load_stolen.max(server_stolen),
             ..Sample::default()
         })

@@ -47,6 +47,8 @@ pub(crate) struct Sample {
     /// Shares of the time at saturation that the cores worked.
     pub(crate) load_busy: f64,
     pub(crate) server_busy: f64,
+    /// Share of the time that the server itself had on its core or cores.
+    pub(crate) server_share: f64,
     /// Share of the time that the machine's host took away.
     pub(crate) stolen: f64,
     pub(crate) unanswered: u64,
