@@ -1,1 +1,3 @@
-//! (see the architecture)
+//! The commands beside `run`.
+
+pub mod check;

@@ -10,8 +10,12 @@ use super::reader::{Field, Group};
 pub struct Limits {
     /// Until the first byte of a connection, and on HTTP/2 until its whole preface.
     pub first_byte: Duration,
-    /// A whole request head, from its first byte; also how long a kept connection may idle.
+    /// A whole request head, from its first byte.
     pub header: Duration,
+    /// How long a connection without a request is kept.
+    pub idle: Duration,
+    /// How long a client may take no byte of what is sent to it.
+    pub write_stall: Duration,
     /// The TLS handshake.
     pub tls_handshake: Duration,
     /// Between two pieces of a request body.
@@ -88,6 +92,8 @@ impl Default for Limits {
         Self {
             first_byte: Duration::from_secs(10),
             header: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            write_stall: Duration::from_secs(30),
             tls_handshake: Duration::from_secs(10),
             body_idle: Duration::from_secs(10),
             body_total: Duration::from_secs(30),
@@ -135,6 +141,8 @@ pub(super) fn read(group: &mut Group<'_>) -> Limits {
 fn read_durations(group: &mut Group<'_>, limits: &mut Limits) {
     group.set("first_byte", &mut limits.first_byte, Field::duration);
     group.set("header", &mut limits.header, Field::duration);
+    group.set("idle", &mut limits.idle, Field::duration);
+    group.set("write_stall", &mut limits.write_stall, Field::duration);
     group.set("tls_handshake", &mut limits.tls_handshake, Field::duration);
     group.set("body_idle", &mut limits.body_idle, Field::duration);
     group.set("body_total", &mut limits.body_total, Field::duration);

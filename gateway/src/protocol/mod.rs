@@ -7,11 +7,14 @@
 pub mod a2a;
 pub mod answer;
 mod envelope;
+mod id;
 pub mod json;
 pub mod mcp;
 mod parsed;
+pub mod splice;
 
 pub use answer::{error_body, result_body, result_body_raw};
+pub use id::request_id;
 pub use parsed::{Params, Parsed, RawId, Rejected, Violation};
 
 use crate::config::Limits;

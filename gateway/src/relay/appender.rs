@@ -144,6 +144,20 @@ impl Appender {
         fate
     }
 
+    /// Waits until the queue takes another exchange; at most as long as a client may be kept waiting.
+    ///
+    /// # Errors
+    /// `Full` when it stays full.
+    pub async fn room(&self) -> Result<(), AppendError> {
+        if self.permits.available_permits() > 2 {
+            return Ok(());
+        }
+        match tokio::time::timeout(self.acknowledge, self.permits.acquire_many(2)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(AppendError::Full),
+        }
+    }
+
     /// Hands a record over without waiting for its acknowledgement; waits while the queue is full.
     ///
     /// # Errors

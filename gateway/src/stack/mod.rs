@@ -1,1 +1,155 @@
-//! (see the architecture)
+//! The one place that knows the order of things: what is started after what, and what stands around a request.
+
+mod log;
+mod secrets;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus::Registry;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::config::{Config, Limits};
+use crate::edge;
+use crate::exchange::{self, Cache, Front, Gateway, Sessions, Upstream};
+use crate::policy::{Authenticator, Policies, RateLimiter};
+use crate::protocol::ReadLimits;
+use crate::relay::{self, Abandoned, Appender, Dispatcher, Intake, Replies};
+use crate::schema::Schemas;
+use crate::upstream::{self, Upstreams};
+
+/// Runs the gateway until `stop`; then drains it.
+///
+/// # Errors
+/// What keeps it from starting, with the setting to mend.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let limits = Arc::new(config.limits.clone());
+    // Sockets first: a taken port is told before anything else is touched.
+    let public = edge::Server::bind(&config.public, &limits)?;
+    // STREAM let admin = admin::Server::bind(&config.admin).await?;
+    let registry = Registry::new();
+    let store = log::open(&config.log).await?;
+    let relay = Relay::start(&config, &store, &registry, &limits)?;
+    let upstreams = Upstreams::start(&config, &upstream::Metrics::register(&registry)?)?;
+    let gateway = Arc::new(gateway(
+        &config,
+        &registry,
+        &relay,
+        &upstreams,
+        &limits,
+        config.public.base_url(public.address()),
+    )?);
+
+    let dispatcher = Dispatcher {
+        appender: Arc::clone(&relay.intake.appender),
+        replies: Arc::clone(&relay.intake.replies),
+        caller: Arc::new(Upstream(upstreams.worker())),
+        abandoned: Arc::clone(&relay.intake.abandoned),
+        metrics: Arc::clone(&relay.metrics),
+        in_flight: limits.in_flight,
+    };
+    let halt = Arc::new(Notify::new());
+    let dispatching = tokio::spawn(dispatcher.join()?.run(Arc::clone(&halt)));
+    // STREAM let stream = aggregate::Stream::start(store.log(), &config.prices, &registry)?;
+    // STREAM let status = admin::Status::new(&config, store.log().bootstrap(), Arc::clone(&upstreams), store.health());
+    // STREAM let serving_admin = admin.serve(registry, status, stream.handle());
+
+    let edge_metrics = edge::Metrics::register(&registry)?;
+    let door = edge::DoorLayer::public(&config.public, public.address(), &limits, edge_metrics.clone());
+    let base = Arc::clone(&gateway);
+    let running = public.with_metrics(edge_metrics).serve(move |_worker| {
+        // Outermost first. Host, origin and head are judged before anything of the request is used.
+        tower::ServiceBuilder::new()
+            .layer(door.clone())
+            .service(Front::new(Arc::clone(&base), base.upstreams.worker()))
+    })?;
+    welcome(&config, &gateway.public_url);
+    tracing::info!(public = %gateway.public_url, admin = %config.admin.listen, took_ms = began.elapsed().as_millis() as u64, "serving");
+
+    stop.await;
+    tracing::info!("draining: no new connections, what is under way finishes");
+    let drained = running.drain(limits.drain).await;
+    tracing::info!(?drained, "the public listener is closed");
+    halt.notify_one();
+    if tokio::time::timeout(limits.drain, dispatching).await.is_err() {
+        tracing::warn!("deliveries are still under way; the log knows them and the next start goes on");
+    }
+    let appender = Arc::clone(&relay.intake.appender);
+    tokio::task::spawn_blocking(move || appender.flush()).await??;
+    // STREAM stream.stop().await;
+    upstreams.shutdown().await;
+    // STREAM serving_admin.abort();
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The durable hop, running.
+struct Relay {
+    intake: Intake,
+    metrics: Arc<relay::Metrics>,
+}
+
+impl Relay {
+    fn start(
+        config: &Config,
+        store: &log::Store,
+        registry: &Registry,
+        limits: &Limits,
+    ) -> anyhow::Result<Self> {
+        let metrics = Arc::new(relay::Metrics::register(registry)?);
+        let log = store.log().clone();
+        let acknowledge = config.log.acknowledge;
+        let appender = Appender::new(
+            log.clone(),
+            limits.queue_records,
+            limits.queue_bytes,
+            acknowledge,
+            Arc::clone(&metrics),
+        )?;
+        let (replies, consumer) = Replies::start(&log, Arc::clone(&metrics))?;
+        tokio::spawn(Arc::clone(&replies).run(consumer));
+        let intake =
+            Intake { appender: Arc::new(appender), replies, abandoned: Arc::new(Abandoned::default()) };
+        Ok(Self { intake, metrics })
+    }
+}
+
+fn gateway(
+    config: &Config,
+    registry: &Registry,
+    relay: &Relay,
+    upstreams: &Arc<Upstreams>,
+    limits: &Arc<Limits>,
+    public_url: String,
+) -> anyhow::Result<Gateway> {
+    let policy_metrics = Arc::new(crate::policy::Metrics::register(registry)?);
+    Ok(Gateway {
+        authenticator: Authenticator::new(&config.identity)?.with_metrics(Arc::clone(&policy_metrics)),
+        policies: Policies::load(config.policies.as_deref())?.with_metrics(Arc::clone(&policy_metrics)),
+        limiter: RateLimiter::new(limits.rate).with_metrics(policy_metrics),
+        schemas: Schemas::compile()?,
+        intake: relay.intake.clone(),
+        upstreams: Arc::clone(upstreams),
+        agents: config.agents.iter().map(|(name, agent)| (name.clone(), agent.timeouts)).collect(),
+        servers: config.servers.iter().map(|(name, server)| (name.clone(), server.timeouts)).collect(),
+        sessions: Arc::new(Sessions::new(secrets::session_key(&config.log.directory)?, limits.sessions)),
+        names: Cache::default(),
+        metrics: Arc::new(exchange::Metrics::register(registry)?),
+        delivery: config.delivery.clone(),
+        read_limits: ReadLimits::from(&**limits),
+        prefix: config.mcp.prefix,
+        public_url,
+        room: Arc::new(Semaphore::new(limits.in_flight)),
+        background: tokio::runtime::Handle::current(),
+        limits: Arc::clone(limits),
+    })
+}
+
+fn welcome(config: &Config, public: &str) {
+    if let Some(text) = &config.welcome {
+        let admin = format!("http://{}", config.admin.listen);
+        println!("{}", text.replace("{public}", public).replace("{admin}", &admin).trim_end());
+    }
+}

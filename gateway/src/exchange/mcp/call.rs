@@ -1,0 +1,145 @@
+//! `tools/call`: the tool by its public name, its arguments against its own schema, and on to its server.
+
+use std::sync::Arc;
+
+use hyper::Response;
+use tokio::sync::Notify;
+
+use super::Visit;
+use super::names::Names;
+use super::scope::Scope;
+use super::session::Running;
+use crate::edge::Body;
+use crate::exchange::a2a::too_fast;
+use crate::exchange::door::{self, Route};
+use crate::exchange::relayed::Pending;
+use crate::exchange::respond::Refused;
+use crate::exchange::{direct, relayed};
+use crate::message::{Dialect, Mode, Name};
+use crate::outcome::Reason;
+use crate::policy::{Denied, Resource};
+use crate::protocol::mcp::{self, McpHeaders};
+use crate::protocol::{RawId, Rejected};
+use crate::schema::Checked;
+use crate::upstream::Tool;
+
+/// One call.
+pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeaders<'_>) -> Response<Body> {
+    let gateway = &visit.front.gateway;
+    let Some(id) = checked.id.clone() else {
+        let refused = Refused::new(Reason::InvalidRequest, checked.dialect, None, "tools/call needs an `id`");
+        return door::turn_away(gateway, &refused);
+    };
+    let names = gateway.names.get(gateway.upstreams.catalog(), gateway.prefix);
+    let Some((server, tool)) = find(&names, &visit.scope, &checked) else {
+        let admitted = door::admit(&checked, &visit.principal, None, visit.route(&checked));
+        let refused = no_such_tool(checked.dialect, &id, checked.tool_name());
+        return door::refuse(visit.front, &admitted, &refused).await;
+    };
+    if let Err(limited) = gateway.limiter.check(&visit.principal, &server) {
+        return door::turn_away(gateway, &too_fast(&checked, &limited));
+    }
+    let total = gateway.servers.get(&server).copied().unwrap_or_default().total;
+    let route = || Route {
+        agent: server.clone(),
+        tool: Some(tool.name.clone()),
+        mode: visit.front.mode(&server, checked.operation),
+        key: visit.session.clone(),
+        total,
+        headers: visit.headers,
+    };
+    if let Err(refused) = check_arguments(tool, &checked, headers, &id) {
+        let admitted = door::admit(&checked, &visit.principal, None, route());
+        return door::refuse(visit.front, &admitted, &refused).await;
+    }
+    let resource = Resource::Tool { server: &server, tool: &tool.name };
+    let route = route();
+    let permitted = match gateway.policies.permit(checked, visit.principal.clone(), resource) {
+        Ok(permitted) => permitted,
+        Err(denied) => return deny(visit, &denied, resource, &id, route).await,
+    };
+    let admitted =
+        Arc::new(door::admit(permitted.message(), &visit.principal, Some(permitted.decision()), route));
+    let ending = gateway.metrics.begin(admitted.dialect, admitted.operation, admitted.mode);
+    let cancel = Arc::new(Notify::new());
+    let running = visit.session.as_deref().map(|token| {
+        let running = Running { admitted: Arc::clone(&admitted), cancel: Arc::clone(&cancel) };
+        gateway.sessions.run(token, id.as_bytes(), running)
+    });
+    let body = permitted.message().body.clone();
+    let pending = Pending { streams: visit.streams, id, body, admitted, cancel, running };
+    match pending.admitted.mode {
+        Mode::Relay => relayed::run(visit.front, pending, ending).await,
+        Mode::Direct => direct::run(visit.front, pending, ending).await,
+    }
+}
+
+async fn deny(
+    visit: &Visit<'_>,
+    denied: &Denied<Checked>,
+    resource: Resource<'_>,
+    id: &RawId,
+    route: Route<'_>,
+) -> Response<Body> {
+    let checked = &denied.message;
+    let admitted = door::admit(checked, &visit.principal, Some(&denied.decision), route);
+    let visible =
+        visit.front.gateway.policies.visible(&visit.principal, checked.operation, resource, checked.dialect);
+    let refused = if visible {
+        let message =
+            format!("`{}` may not call this tool with these arguments: {denied}", visit.principal.name());
+        Refused::new(Reason::Forbidden, checked.dialect, Some(id), message)
+    } else {
+        // A tool that is hidden from the caller's list reads like one that does not exist.
+        no_such_tool(checked.dialect, id, checked.tool_name())
+    };
+    door::refuse_as(visit.front, &admitted, Reason::Forbidden, &refused).await
+}
+
+fn find<'n>(names: &'n Names, scope: &Scope, checked: &Checked) -> Option<(Name, &'n Arc<Tool>)> {
+    let name = checked.tool_name()?;
+    match scope {
+        Scope::All => {
+            let entry = names.table(checked.dialect).find(name)?;
+            Some((entry.server.clone(), names.tool(entry)?))
+        }
+        Scope::One(server) => {
+            let entry = names.catalog().servers.get(server).filter(|entry| entry.speaks(checked.dialect))?;
+            Some((server.clone(), entry.tool(name)?))
+        }
+    }
+}
+
+fn no_such_tool(dialect: Dialect, id: &RawId, name: Option<&str>) -> Refused {
+    let message = format!(
+        "there is no tool `{}` here, or policy does not let you call it; tools/list names those that you may call",
+        name.unwrap_or_default()
+    );
+    Refused::new(Reason::UnknownTool, dialect, Some(id), message)
+}
+
+fn check_arguments(
+    tool: &Tool,
+    checked: &Checked,
+    headers: &McpHeaders<'_>,
+    id: &RawId,
+) -> Result<(), Refused> {
+    let arguments = checked.tool_arguments();
+    tool.input.check(arguments).map_err(|violations| {
+        let first = violations.first().map(|violation| format!("{}: {}", violation.path, violation.message));
+        let message = format!(
+            "the arguments do not fit the inputSchema of `{}`: {}",
+            tool.name,
+            first.unwrap_or_default()
+        );
+        let mut refused = Refused::new(Reason::InvalidArguments, checked.dialect, Some(id), message);
+        refused.violations = violations;
+        refused
+    })?;
+    if checked.dialect != Dialect::McpModern {
+        return Ok(());
+    }
+    mcp::check_param_headers(tool.input.raw(), arguments, headers).map_err(|message| {
+        Rejected::new(Reason::HeaderMismatch, checked.dialect, Some(id.clone()), message).into()
+    })
+}

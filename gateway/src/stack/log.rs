@@ -1,0 +1,63 @@
+//! The log that the configuration names: a cluster, or the embedded one started here.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use kamf_broker::{Broker, Health, Options};
+
+use crate::config;
+use crate::relay::Log;
+
+/// A log that has been reached.
+pub(super) struct Store {
+    log: Log,
+    embedded: Option<Arc<Mutex<Option<Broker>>>>,
+}
+
+/// Whether the log can take records, for `/readyz`.
+pub(super) type HealthCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Starts the embedded log unless brokers are configured, and reaches it.
+pub(super) async fn open(settings: &config::Log) -> anyhow::Result<Store> {
+    if !settings.brokers.is_empty() {
+        let log = Log::connect(settings, &settings.brokers.join(",")).await?;
+        return Ok(Store { log, embedded: None });
+    }
+    let options = Options { listen: settings.listen, ..Options::new(settings.directory.clone()) };
+    let broker = tokio::task::spawn_blocking(move || Broker::start(options))
+        .await?
+        .with_context(|| format!("the embedded log in {} did not start", settings.directory.display()))?;
+    let address = broker.address().to_string();
+    tracing::info!(%address, directory = %settings.directory.display(), "the embedded log is open");
+    let log = Log::connect(settings, &address).await?;
+    Ok(Store { log, embedded: Some(Arc::new(Mutex::new(Some(broker)))) })
+}
+
+impl Store {
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(super) fn health(&self) -> HealthCheck {
+        let embedded = self.embedded.clone();
+        Arc::new(move || {
+            let Some(embedded) = &embedded else { return Ok(()) };
+            match embedded.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Broker::health) {
+                Some(Health::Ok) => Ok(()),
+                Some(Health::DiskFull(why)) => Err(format!("the embedded log: the disk is full: {why}")),
+                Some(Health::Failed(why)) => Err(format!("the embedded log failed: {why}")),
+                None => Err("the embedded log is closed".to_owned()),
+            }
+        })
+    }
+
+    /// Syncs and closes the embedded log.
+    pub(super) async fn close(self) {
+        let Some(embedded) = self.embedded else { return };
+        let broker = embedded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let closed = tokio::task::spawn_blocking(move || broker.map(Broker::shutdown)).await;
+        if closed.is_err() {
+            tracing::error!("the embedded log did not close in order; the next start checks it");
+        }
+    }
+}
