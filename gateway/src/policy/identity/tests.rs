@@ -235,7 +235,7 @@ fn tokens(keys: &Keys) -> Vec<(&'static str, Draft, Result<&'static str, &'stati
             Draft::alg("HS256", "rs", With::Hmac(rsa.n.clone())),
             Err("algorithm"),
         ),
-        ("RS256 claimed, HMAC made", Draft::alg("RS256", "rs", With::Hmac(rsa.n.clone())), Err("signature")),
+        ("RS256 claimed, HMAC made", Draft::alg("RS256", "rs", With::Hmac(rsa.n)), Err("signature")),
         ("PS256 with an RS256 key", Draft::alg("PS256", "rs", With::Ps256), Err("algorithm")),
         ("RS256 with a PS256 key", Draft::alg("RS256", "ps", With::Rs256), Err("algorithm")),
         ("RS256 claimed, PSS made", Draft::alg("RS256", "rs", With::Ps256), Err("signature")),
@@ -357,6 +357,9 @@ fn every_row_of_the_token_table() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Header lines, and the caller or the failure.
+type HeaderRow = (Vec<(&'static str, String)>, Result<String, String>);
+
 #[test]
 fn every_row_of_the_header_table() {
     let folder = tempfile::tempdir().unwrap();
@@ -364,21 +367,22 @@ fn every_row_of_the_header_table() {
     let authenticator = Authenticator::new(&identity(folder.path(), &keys)).unwrap();
     let token = Draft::new().finish(&keys);
     let (signed, signature) = token.rsplit_once('.').unwrap();
-    let padded = URL_SAFE.encode(b"{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"typ\":\"JWT\"} ");
+    let padded = URL_SAFE.encode(b"{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"typ\":\"JWT\"}  ");
     let plus = STANDARD.encode([0xfb; 64]);
     let bearer = |text: &str| format!("Bearer {text}");
     let (key_line, token_line) = (bearer(KEY), bearer(&token));
     let long = bearer(&"a".repeat(16 * 1024 + 1));
-    let tampered = format!("{}{signature}", token_line.split_at(token_line.len() - signature.len()).0);
+    let other_first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let tampered = bearer(&format!("{signed}.{other_first}{}", &signature[1..]));
     let analyst = Ok("demo/analyst readers".to_owned());
     let robot = Ok("acme/robot readers,writers".to_owned());
     let no = |label: &str| Err::<String, _>(label.to_owned());
-    let rows: Vec<(Vec<(&str, String)>, Result<String, String>)> = vec![
+    let rows: Vec<HeaderRow> = vec![
         (vec![("authorization", key_line.clone())], analyst.clone()),
         (vec![("authorization", format!("bearer   {KEY}"))], analyst.clone()),
         (vec![("authorization", format!("BEARER {KEY} "))], analyst.clone()),
-        (vec![("x-api-key", KEY.to_owned())], analyst.clone()),
-        (vec![("authorization", tampered)], robot.clone()),
+        (vec![("x-api-key", KEY.to_owned())], analyst),
+        (vec![("authorization", token_line.clone())], robot),
         (vec![], no("missing")),
         (vec![("cookie", format!("authorization={KEY}"))], no("missing")),
         (vec![("x-api-keys", KEY.to_owned())], no("missing")),
@@ -415,6 +419,7 @@ fn every_row_of_the_header_table() {
         (vec![("authorization", bearer(&format!("{signed}.{plus}")))], no("signature")),
         (vec![("authorization", bearer(&format!("{signed}.{}", b64(&[0; 64]))))], no("signature")),
         (vec![("authorization", bearer(&format!("{signed}.!!")))], no("signature")),
+        (vec![("authorization", tampered)], no("signature")),
     ];
     let mut wrong = Vec::new();
     for (lines, expected) in &rows {
