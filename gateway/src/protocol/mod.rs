@@ -10,6 +10,7 @@ mod envelope;
 pub mod json;
 pub mod mcp;
 mod parsed;
+pub mod splice;
 
 pub use answer::{error_body, result_body, result_body_raw};
 pub use parsed::{Params, Parsed, RawId, Rejected, Violation};
