@@ -35,3 +35,6 @@ pub use sse::{SseEvent, SseReader, TooLarge};
 pub use worker::Worker;
 
 use directory::{http_url, sensitive};
+
+#[cfg(test)]
+mod tests;

@@ -252,7 +252,7 @@ mod tests {
         let many = "data: 0123456789\n".repeat(10);
         assert_eq!(read_all(&[many.as_bytes()], 100), Err(TooLarge(100)));
         let endless = [b'x'; 50];
-        assert_eq!(read_all(&[&endless; 5], 100), Err(TooLarge(100)));
+        assert_eq!(read_all(&[endless.as_slice(); 5], 100), Err(TooLarge(100)));
     }
 
     proptest! {

@@ -27,10 +27,6 @@ impl InputSchema {
         Ok(Self(Arc::new(schema)))
     }
 
-    pub fn check(&self, _: Option<&Value>) -> Result<(), Vec<crate::protocol::Violation>> {
-        Ok(())
-    }
-
     pub fn raw(&self) -> &Value {
         &self.0
     }
