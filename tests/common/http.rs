@@ -1,0 +1,276 @@
+//! A plain HTTP client, and callers that know how A2A and MCP requests look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, Response, Version};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::{Result, Value, json};
+
+/// Longer than any answer may take; a test that meets it has found a hang.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// An HTTP client with a pool of its own.
+#[derive(Clone)]
+pub(crate) struct Client(legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        Self::trusting(&[], false)
+    }
+
+    /// A client that trusts `roots`; `h2` speaks HTTP/2 only, also without TLS.
+    pub(crate) fn trusting(roots: &[CertificateDer<'static>], h2: bool) -> Self {
+        let mut store = RootCertStore::empty();
+        for root in roots {
+            store.add(root.clone()).expect("a root certificate");
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows TLS 1.2 and 1.3")
+            .with_root_certificates(store)
+            .with_no_client_auth();
+        let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let connector = if h2 {
+            builder.enable_http2().wrap_connector(http)
+        } else {
+            builder.enable_http1().wrap_connector(http)
+        };
+        let mut client = legacy::Client::builder(TokioExecutor::new());
+        client.http2_only(h2).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
+        // An own retry would hide a lost answer.
+        client.retry_canceled_requests(false);
+        Self(client.build(connector))
+    }
+
+    pub(crate) async fn get(&self, url: &str) -> Result<Answer> {
+        self.send(Request::get(url).body(Full::default())?).await
+    }
+
+    /// Sends a request and waits for all of the answer.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
+        let work = async {
+            let (parts, body) = self.open(request).await?.into_parts();
+            let body = body.collect().await.context("the answer broke off")?.to_bytes();
+            Ok(Answer { status: parts.status.as_u16(), version: parts.version, headers: parts.headers, body })
+        };
+        tokio::time::timeout(PATIENCE, work).await.context("no answer: a hang")?
+    }
+
+    /// Sends a request and gives the answer's head, with the body still to come.
+    pub(crate) async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        let answer = tokio::time::timeout(PATIENCE, self.0.request(request)).await;
+        answer.context("no head of an answer: a hang")?.context("the request failed")
+    }
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("{} {}", self.status, self.text()))
+    }
+
+    /// The JSON-RPC messages of the answer, be it one or a stream.
+    pub(crate) fn messages(&self) -> Result<Vec<Value>> {
+        if !self.header("content-type").starts_with("text/event-stream") {
+            return Ok(vec![self.json()?]);
+        }
+        let text = self.text().replace("\r\n", "\n");
+        let data = text.split("\n\n").map(data_of).filter(|data| !data.is_empty());
+        data.map(|data| serde_json::from_str(&data).with_context(|| data.clone())).collect()
+    }
+
+    /// The last message: the answer proper.
+    pub(crate) fn last(&self) -> Result<Value> {
+        self.messages()?.pop().context("an answer without a message")
+    }
+
+    /// `kamf-relay-id`.
+    pub(crate) fn relay_id(&self) -> &str {
+        self.header("kamf-relay-id")
+    }
+}
+
+fn data_of(event: &str) -> String {
+    let lines = event.lines().filter_map(|line| line.strip_prefix("data:"));
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// A stream read message by message.
+pub(crate) struct Stream {
+    body: Incoming,
+    buffer: String,
+    pub(crate) relay_id: String,
+}
+
+impl Stream {
+    pub(crate) fn of(response: Response<Incoming>) -> Self {
+        let id = response.headers().get("kamf-relay-id").and_then(|value| value.to_str().ok());
+        Self {
+            relay_id: id.unwrap_or_default().to_owned(),
+            body: response.into_body(),
+            buffer: String::new(),
+        }
+    }
+
+    /// The next message; none at a clean end.
+    ///
+    /// # Errors
+    /// When the stream breaks off or falls silent.
+    pub(crate) async fn next(&mut self) -> Result<Option<Value>> {
+        loop {
+            if let Some(end) = self.buffer.find("\n\n") {
+                let event: String = self.buffer.drain(..end + 2).collect();
+                let data = data_of(&event);
+                if data.is_empty() {
+                    continue;
+                }
+                return Ok(Some(serde_json::from_str(&data)?));
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.context("a silent stream")?;
+            match frame {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame.context("the stream broke off")?.into_data() {
+                        self.buffer.push_str(&String::from_utf8_lossy(&data).replace("\r\n", "\n"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Somebody with a key.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    base: String,
+    key: String,
+}
+
+impl Caller {
+    pub(crate) fn new(base: &str, key: &str) -> Self {
+        Self::with(Client::new(), base, key)
+    }
+
+    pub(crate) fn with(client: Client, base: &str, key: &str) -> Self {
+        Self { client, base: base.to_owned(), key: key.to_owned() }
+    }
+
+    /// A POST of `body` with the caller's key and `headers` (later ones win).
+    pub(crate) fn request(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Request<Full<Bytes>> {
+        let bearer = format!("Bearer {}", self.key);
+        let usual = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        let mut request = Request::new(Full::new(body.into()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = format!("{}{path}", self.base).parse().expect("a URL");
+        for (name, value) in usual.iter().chain(headers) {
+            let name: hyper::header::HeaderName = name.parse().expect("a header name");
+            request.headers_mut().insert(name, value.parse().expect("a header value"));
+        }
+        request
+    }
+
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        self.client.send(self.request(path, headers, body)).await
+    }
+
+    /// An A2A 1.0 request.
+    pub(crate) async fn a2a(&self, agent: &str, method: &str, params: Value) -> Result<Answer> {
+        let body = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
+        self.post(&format!("/a2a/{agent}"), &[("a2a-version", "1.0")], body.to_string()).await
+    }
+
+    /// A2A 1.0 `SendMessage` with `text`.
+    pub(crate) async fn ask(&self, agent: &str, text: &str) -> Result<Answer> {
+        self.a2a(agent, "SendMessage", message(text)).await
+    }
+
+    /// A2A 1.0 `SendStreamingMessage` with `text`.
+    pub(crate) async fn stream(&self, agent: &str, text: &str) -> Result<Stream> {
+        let body =
+            json!({"jsonrpc": "2.0", "id": "q", "method": "SendStreamingMessage", "params": message(text)});
+        let request = self.request(&format!("/a2a/{agent}"), &[("a2a-version", "1.0")], body.to_string());
+        Ok(Stream::of(self.client.open(request).await?))
+    }
+
+    /// A request of MCP 2026-07-28.
+    pub(crate) async fn mcp(&self, path: &str, method: &str, params: Value) -> Result<Answer> {
+        self.client.send(self.modern(path, method, params)).await
+    }
+
+    pub(crate) fn modern(&self, path: &str, method: &str, mut params: Value) -> Request<Full<Bytes>> {
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        let name = params["name"].as_str().unwrap_or_default().to_owned();
+        let mut headers = vec![("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
+        if !name.is_empty() {
+            headers.push(("mcp-name", &name));
+        }
+        let body = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
+        self.request(path, &headers, body.to_string())
+    }
+
+    /// MCP `tools/call`.
+    pub(crate) async fn call(&self, path: &str, tool: &str, arguments: Value) -> Result<Answer> {
+        self.mcp(path, "tools/call", json!({"name": tool, "arguments": arguments})).await
+    }
+
+    /// The names that MCP `tools/list` gives.
+    pub(crate) async fn tools(&self, path: &str) -> Result<Vec<String>> {
+        let answer = self.mcp(path, "tools/list", json!({})).await?;
+        let result = answer.last()?;
+        let tools = result["result"]["tools"].as_array().with_context(|| result.to_string())?;
+        Ok(tools.iter().filter_map(|tool| Some(tool["name"].as_str()?.to_owned())).collect())
+    }
+}
+
+/// Parameters of an A2A 1.0 send with a fresh message id.
+pub(crate) fn message(text: &str) -> Value {
+    let id = uuid::Uuid::new_v4().to_string();
+    json!({"message": {"messageId": id, "role": "ROLE_USER", "parts": [{"text": text}]}})
+}

@@ -1,0 +1,13 @@
+//! The gateway as its users meet it: the built program, real sockets, real upstreams, the log read from outside.
+//!
+//! Each module is a promise. What a test needs beside the program (Python and Node packages, Kafka's jars) is put
+//! into `target/` on first use; where Python, Node or Java are missing the test says `skipped: …` and passes, unless
+//! `KAMF_REQUIRE_ALL=1`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+mod demo;
+mod sdk_a2a;
+mod sdk_mcp;
