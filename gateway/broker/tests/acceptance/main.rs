@@ -24,14 +24,7 @@ type Check = (&'static str, fn(&Target) -> Outcome);
 const AT_ONCE: usize = 6;
 
 fn checks() -> Vec<Check> {
-    [
-        admin::CHECKS,
-        produce::CHECKS,
-        consume::CHECKS,
-        offsets::CHECKS,
-        groups::CHECKS,
-    ]
-    .concat()
+    [admin::CHECKS, produce::CHECKS, consume::CHECKS, offsets::CHECKS, groups::CHECKS].concat()
 }
 
 /// Runs all checks and fails with the list of those that failed.

@@ -60,6 +60,11 @@ impl ParamHeaders {
         self.0.is_empty()
     }
 
+    /// Each header's name after `Mcp-Param-`, with the names that lead to its argument.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.0.iter().map(|param| (param.name.as_str(), param.path.as_slice()))
+    }
+
     fn visit(&mut self, schema: &Value, path: &mut Vec<String>) -> Result<(), String> {
         if path.len() >= DEPTH {
             return Ok(());

@@ -8,9 +8,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::input::InputSchema;
 use crate::message::{Dialect, Name};
 use crate::protocol::splice::Splice;
+use crate::schema::ToolSchema;
 
 /// All servers by their configured names; those never reached yet have an entry without tools.
 #[derive(Clone, Debug, Default)]
@@ -75,14 +75,14 @@ pub struct ServerInfo {
 }
 
 /// One tool as its server defined it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Tool {
     /// The server's own name of it.
     pub name: Arc<str>,
     /// The definition, byte for byte: unknown members, order and numbers as they came.
     pub definition: Box<RawValue>,
     /// Its compiled `inputSchema`.
-    pub input: InputSchema,
+    pub input: ToolSchema,
     /// Untrusted hints.
     pub annotations: Annotations,
 }

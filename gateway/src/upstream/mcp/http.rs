@@ -15,12 +15,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::http_stream::Exchange;
-use super::param_headers::{self, ParamHeader};
+use super::param_headers;
 use super::remap::{self, Framing, Ticket, outgoing};
 use super::shelf::Shelf;
 use super::stdio::READY_WAIT;
 use crate::config::{Limits, Secret, Timeouts};
 use crate::message::{Dialect, Name, Operation};
+use crate::protocol::mcp::ParamHeaders;
 use crate::protocol::splice::Message;
 use crate::upstream::a2a::{BOTH_TYPES, JSON, TRACEPARENT};
 use crate::upstream::answer::{is_event_stream, unary};
@@ -46,7 +47,7 @@ pub(in crate::upstream) struct HttpServer {
     pub(super) relist: Notify,
     /// The session in force is gone.
     pub(super) lost: Notify,
-    param_headers: ArcSwap<HashMap<Arc<str>, Vec<ParamHeader>>>,
+    param_headers: ArcSwap<HashMap<Arc<str>, ParamHeaders>>,
 }
 
 /// What was agreed with the server.
@@ -248,9 +249,9 @@ impl HttpServer {
         let Some(tool) = call.tool.as_deref().filter(|_| call.operation == Operation::CallTool) else {
             return;
         };
-        headers.insert(NAME, param_headers::encode(tool));
+        headers.insert(NAME, param_headers::encoded(tool));
         let learned = self.param_headers.load();
-        if let Some(learned) = learned.get(tool).filter(|learned| !learned.is_empty())
+        if let Some(learned) = learned.get(tool)
             && let Ok(message) = Message::read(&call.body)
         {
             let arguments = message.params().arguments.map(|arguments| arguments.get());
@@ -264,7 +265,7 @@ impl HttpServer {
         let tools = catalog.servers.get(self.name()).map(|entry| entry.tools.as_slice()).unwrap_or_default();
         let annotated = tools
             .iter()
-            .filter_map(|tool| Some((tool.name.clone(), param_headers::learn(tool.input.raw()).ok()?)))
+            .filter_map(|tool| Some((tool.name.clone(), ParamHeaders::learn(tool.input.raw()).ok()?)))
             .filter(|(_, headers)| !headers.is_empty())
             .collect();
         self.param_headers.store(Arc::new(annotated));

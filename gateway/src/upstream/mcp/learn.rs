@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::catalog::{Annotations, ServerInfo, Tool};
-use super::input::InputSchema;
-use super::param_headers;
 use crate::config::Limits;
 use crate::message::Dialect;
+use crate::protocol::mcp::ParamHeaders;
 use crate::protocol::splice::{Kind, Message};
+use crate::schema::{SchemaLimits, ToolSchema};
 use crate::upstream::CallError;
 
 /// Pages of one list. A server of the longest list seen has a handful.
@@ -263,9 +263,9 @@ fn tool(
         return Err((shown(), why));
     }
     if over_http {
-        param_headers::learn(&head.input_schema).map_err(|why| (shown(), why))?;
+        ParamHeaders::learn(&head.input_schema).map_err(|why| (shown(), why))?;
     }
-    let input = InputSchema::compile(head.input_schema, limits)
+    let input = ToolSchema::compile(&head.input_schema, &SchemaLimits::from(limits))
         .map_err(|refused| (shown(), format!("its inputSchema: {refused}")))?;
     let annotations = head
         .annotations

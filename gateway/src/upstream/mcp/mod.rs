@@ -4,7 +4,6 @@ mod catalog;
 mod http;
 mod http_follow;
 mod http_stream;
-mod input;
 mod learn;
 mod lines;
 mod link;
@@ -16,7 +15,6 @@ mod stdio;
 use std::sync::Arc;
 
 pub use catalog::{Annotations, Catalog, ServerEntry, ServerInfo, Tool};
-pub use input::{InputSchema, SchemaRefused};
 
 pub(super) use catalog::Published;
 pub(super) use http::HttpServer;

@@ -63,21 +63,13 @@ impl StdioServer {
     }
 
     pub(in crate::upstream) async fn call(&self, call: &Call) -> Result<Answer, CallError> {
-        let name = &self.shelf.name;
-        let ready = self.ready(call.deadline).await?;
-        let speaks = if call.dialect == Dialect::McpModern { ready.modern } else { ready.legacy };
-        if !speaks {
-            return Err(CallError::Unsupported { upstream: name.clone(), version: call.dialect.version() });
-        }
-        let (line, ticket) = outgoing(&call.body, ready.link.number(), call.tool.as_deref(), Framing::Line)
-            .map_err(|error| CallError::invalid(name, error.to_string()))?;
         let first_byte = Instant::now() + self.timeouts.first_byte;
         let (until, limit) = if call.deadline < first_byte {
             (call.deadline, Limit::Total)
         } else {
             (first_byte, Limit::FirstByte)
         };
-        let mut pending = ready.link.send(ticket, line, until).await?;
+        let mut pending = self.send(call, until).await?;
         let first = pending.next(until, limit).await?;
         if first.last {
             return Ok(Answer::Unary(first.body));
@@ -92,14 +84,40 @@ impl StdioServer {
         }))))
     }
 
+    async fn send(&self, call: &Call, until: Instant) -> Result<Pending, CallError> {
+        let name = &self.shelf.name;
+        loop {
+            let ready = self.ready(call.deadline).await?;
+            let speaks = if call.dialect == Dialect::McpModern { ready.modern } else { ready.legacy };
+            if !speaks {
+                return Err(CallError::Unsupported {
+                    upstream: name.clone(),
+                    version: call.dialect.version(),
+                });
+            }
+            let (line, ticket) =
+                outgoing(&call.body, ready.link.number(), call.tool.as_deref(), Framing::Line)
+                    .map_err(|error| CallError::invalid(name, error.to_string()))?;
+            match ready.link.send(ticket, line, until).await {
+                // The process went before the line was taken: the next one may have it.
+                Err(error)
+                    if ready.link.is_closed() && error.nothing_was_sent() && Instant::now() < until => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Waits a little for a server that is starting.
     async fn ready(&self, deadline: Instant) -> Result<Ready, CallError> {
-        if let Some(ready) = &*self.state.borrow() {
+        fn lives(ready: &Option<Ready>) -> bool {
+            ready.as_ref().is_some_and(|ready| !ready.link.is_closed())
+        }
+        if let Some(ready) = self.state.borrow().as_ref().filter(|ready| !ready.link.is_closed()) {
             return Ok(ready.clone());
         }
         let mut state = self.state.subscribe();
         let until = (Instant::now() + READY_WAIT).min(deadline);
-        let ready = timeout_at(until, state.wait_for(Option::is_some)).await;
+        let ready = timeout_at(until, state.wait_for(lives)).await;
         let ready = ready.ok().and_then(Result::ok).and_then(|ready| ready.clone());
         ready.ok_or_else(|| CallError::unreachable(&self.shelf.name, "its process is not running"))
     }

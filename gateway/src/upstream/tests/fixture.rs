@@ -54,7 +54,8 @@ impl Server {
         let id = &message["id"];
         let params = &message["params"];
         let result = |result: Value| say(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
-        let error = |code: i32| say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "no"}}));
+        let error =
+            |code: i32| say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "no"}}));
         match message["method"].as_str().unwrap_or("") {
             "server/discover" if self.is("dies-of-discover") => std::process::exit(3),
             "server/discover" if self.is("silent-legacy") => {}
@@ -79,8 +80,10 @@ impl Server {
             return result(json!({"tools": [tool(cursor.unwrap_or("first"))], "nextCursor": "again"}));
         }
         match cursor {
-            None => result(json!({"tools": [tool("echo"), tool("echo"), {"name": "broken", "inputSchema": {"type": "array"}}],
-                                  "nextCursor": ""})),
+            None => result(
+                json!({"tools": [tool("echo"), tool("echo"), {"name": "broken", "inputSchema": {"type": "array"}}],
+                                  "nextCursor": ""}),
+            ),
             Some("") => {
                 let more = self.more.lock().unwrap();
                 let tools: Vec<Value> = more.iter().map(|name| tool(name)).chain([tool("seen")]).collect();
@@ -94,7 +97,9 @@ impl Server {
         let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"content": [], "echo": params}});
         let progress = |n: i32| {
             let token = &params["_meta"]["progressToken"];
-            say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": n}}));
+            say(
+                &json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": n}}),
+            );
         };
         match name {
             "echo" => say(&answer),
@@ -133,29 +138,35 @@ impl Server {
                 "x".repeat(9 * 1024 * 1024)
             )),
             "flood" => {
-                (1..=100_100).for_each(progress);
+                (1..=1_100).for_each(progress);
                 say(&answer);
             }
             "foreign-flood" => {
-                for n in 0..50_000 {
-                    say(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 12345 + n}}));
+                for n in 0..2_000 {
+                    say(
+                        &json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 12345 + n}}),
+                    );
                     say(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {}}));
                 }
                 say(&answer);
             }
             "stderr-flood" => {
                 let line = format!("{} hunter22hunter22\n", "e".repeat(1000));
-                (0..20_000).for_each(|_| std::io::stderr().write_all(line.as_bytes()).unwrap());
+                (0..5_000).for_each(|_| std::io::stderr().write_all(line.as_bytes()).unwrap());
                 say(&answer);
             }
             "ask-client" => {
-                say(&json!({"jsonrpc": "2.0", "id": "s-1", "method": "sampling/createMessage", "params": {}}));
+                say(
+                    &json!({"jsonrpc": "2.0", "id": "s-1", "method": "sampling/createMessage", "params": {}}),
+                );
                 say(&json!({"jsonrpc": "2.0", "id": 7, "method": "ping"}));
                 say(&answer);
             }
             "grow" => {
                 self.more.lock().unwrap().push("grown".into());
-                (0..5).for_each(|_| say(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})));
+                (0..5).for_each(|_| {
+                    say(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))
+                });
                 say(&answer);
             }
             "environment" => {
@@ -167,7 +178,9 @@ impl Server {
                 let child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
                 say(&json!({"jsonrpc": "2.0", "id": id, "result": child.id()}));
             }
-            "error" => say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "unknown tool"}})),
+            "error" => say(
+                &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "unknown tool"}}),
+            ),
             _ => panic!("unknown tool {name}"),
         }
     }

@@ -61,7 +61,8 @@ fn told(server: &HttpServer, method: &str) -> Vec<Seen> {
 
 #[tokio::test]
 async fn modern_calls_stand_alone_with_headers_of_what_goes_out() {
-    let server = HttpServer::start(|seen| dual(seen, true, false, |seen| json(200, &answer(seen, "{}")))).await;
+    let server =
+        HttpServer::start(|seen| dual(seen, true, false, |seen| json(200, &answer(seen, "{}")))).await;
     let (upstreams, worker) = up(&server).await;
     assert_eq!(upstreams.catalog().servers["fix"].tools.len(), 1);
     let text = unary(&worker, price(Dialect::McpModern)).await.unwrap();
@@ -86,7 +87,8 @@ async fn modern_calls_stand_alone_with_headers_of_what_goes_out() {
 
 #[tokio::test]
 async fn legacy_calls_share_one_session_and_one_request_each() {
-    let server = HttpServer::start(|seen| dual(seen, false, true, |seen| json(200, &answer(seen, "{}")))).await;
+    let server =
+        HttpServer::start(|seen| dual(seen, false, true, |seen| json(200, &answer(seen, "{}")))).await;
     let (upstreams, worker) = up(&server).await;
     for _ in 0..3 {
         unary(&worker, price(Dialect::McpLegacy)).await.unwrap();
@@ -100,14 +102,22 @@ async fn legacy_calls_share_one_session_and_one_request_each() {
     assert_eq!(calls[0].header("mcp-method"), None);
     assert_ne!(calls[0].json()["id"], calls[1].json()["id"]);
     upstreams.shutdown().await;
-    assert!(server.requests().iter().any(|seen| seen.head.starts_with("delete") && seen.header("mcp-session-id") == Some("s1")));
+    assert!(
+        server
+            .requests()
+            .iter()
+            .any(|seen| seen.head.starts_with("delete") && seen.header("mcp-session-id") == Some("s1"))
+    );
 }
 
 #[tokio::test]
 async fn a_forgotten_session_is_opened_again_without_the_caller_noticing() {
     for lost in [
         (404, "{}"),
-        (400, r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}"#),
+        (
+            400,
+            r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}"#,
+        ),
     ] {
         let count = AtomicUsize::new(0);
         let server = HttpServer::start(move |seen| {
@@ -161,7 +171,11 @@ async fn a_stream_gives_its_caller_what_is_the_callers() {
     assert!(seen[0].contains(r#""progressToken":"t""#), "{}", seen[0]);
     assert_eq!(seen[2], r#"{"jsonrpc":"2.0","id":"c-1","result":{"content":[]}}"#);
     eventually("the server's question is answered", || {
-        server.requests().iter().any(|seen| seen.json()["error"]["code"] == -32601 && seen.json()["id"] == "s").then_some(())
+        server
+            .requests()
+            .iter()
+            .any(|seen| seen.json()["error"]["code"] == -32601 && seen.json()["id"] == "s")
+            .then_some(())
     })
     .await;
     assert!(told(&server, "notifications/cancelled").is_empty());
@@ -186,7 +200,8 @@ async fn a_stream_without_its_response_is_broken() {
 
 #[tokio::test]
 async fn cancelling_is_a_message_in_the_old_era_and_a_closed_stream_in_the_new() {
-    let server = HttpServer::start(|seen| dual(seen, true, true, |_| vec![sse_head(), Step::WatchGone])).await;
+    let server =
+        HttpServer::start(|seen| dual(seen, true, true, |_| vec![sse_head(), Step::WatchGone])).await;
     let (_upstreams, worker) = up(&server).await;
     for dialect in [Dialect::McpLegacy, Dialect::McpModern] {
         let gone = tokio::time::timeout(Duration::from_millis(200), worker.call(price(dialect))).await;
@@ -194,7 +209,8 @@ async fn cancelling_is_a_message_in_the_old_era_and_a_closed_stream_in_the_new()
     }
     let gone = || server.requests().iter().filter(|seen| seen.head == "gone").count();
     eventually("both streams are closed", || (gone() == 2).then_some(())).await;
-    let cancelled = eventually("the old one is told", || told(&server, "notifications/cancelled").pop()).await;
+    let cancelled =
+        eventually("the old one is told", || told(&server, "notifications/cancelled").pop()).await;
     assert_eq!(cancelled.json()["params"]["requestId"], tool_calls(&server)[0].json()["id"]);
     assert_eq!(cancelled.header("mcp-session-id"), Some("s1"));
     assert_eq!(told(&server, "notifications/cancelled").len(), 1);
@@ -206,11 +222,13 @@ async fn a_server_that_comes_later_is_found() {
     let address = place.local_addr().unwrap();
     drop(place);
     let (upstreams, worker) = start(&config(vec![], vec![("fix", http(&format!("http://{address}/mcp")))]));
-    eventually("it is seen to be down", || (upstreams.health()[0].state == HealthState::Down).then_some(())).await;
+    eventually("it is seen to be down", || (upstreams.health()[0].state == HealthState::Down).then_some(()))
+        .await;
     let waiting = tokio::spawn(async move { unary(&worker, price(Dialect::McpModern)).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let _server = HttpServer::on(listener, |seen| dual(seen, true, true, |seen| json(200, &answer(seen, "{}"))));
+    let _server =
+        HttpServer::on(listener, |seen| dual(seen, true, true, |seen| json(200, &answer(seen, "{}"))));
     waiting.await.unwrap().unwrap();
     assert!(upstreams.catalog().servers["fix"].up);
 }

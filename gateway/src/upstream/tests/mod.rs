@@ -19,6 +19,7 @@ use super::*;
 use crate::config::{self, Limits, Timeouts, Transport};
 use crate::message::{Dialect, Mode, Name, Operation, RelayId};
 
+const EVENTS_MAX: usize = 1_000;
 const WAIT: Duration = Duration::from_secs(20);
 
 /// A configuration with nothing but upstreams.
@@ -43,7 +44,8 @@ fn config(agents: Vec<(&str, config::Agent)>, servers: Vec<(&str, config::Server
         servers: servers.into_iter().map(|(name, server)| (name.into(), server)).collect(),
         mcp: config::Mcp { prefix: config::Prefix::Always },
         delivery: config::Delivery { default: Mode::Direct, routes: BTreeMap::new() },
-        limits: Limits::default(),
+        // Few enough that a flood is quick to make.
+        limits: Limits { events_per_stream: EVENTS_MAX, ..Limits::default() },
         prices: config::Prices::default(),
         telemetry: config::Telemetry { json: false, filter: String::new() },
         welcome: None,

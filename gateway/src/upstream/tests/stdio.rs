@@ -53,9 +53,12 @@ async fn both_eras_are_found_and_all_pages_of_tools() {
 
 #[tokio::test]
 async fn each_kind_of_server_is_introduced() {
-    for (mode, legacy, modern) in
-        [("legacy", true, false), ("modern", false, true), ("dies-of-discover", true, false), ("silent-legacy", true, false)]
-    {
+    for (mode, legacy, modern) in [
+        ("legacy", true, false),
+        ("modern", false, true),
+        ("dies-of-discover", true, false),
+        ("silent-legacy", true, false),
+    ] {
         let (upstreams, worker) = start(&config(vec![], vec![("fix", stdio(mode))]));
         let entry = ready(&upstreams).await;
         assert_eq!((entry.legacy.is_some(), entry.modern.is_some()), (legacy, modern), "{mode}");
@@ -112,7 +115,8 @@ async fn garbage_floods_and_questions_harm_nobody() {
         assert!(hurt.is_ok() && well.is_ok(), "{name}: {hurt:?} {well:?}");
     }
     let seen = result(&unary(&worker, tool_call("seen")).await.unwrap());
-    let answers: Vec<&Value> = seen.as_array().unwrap().iter().filter(|message| message.get("method").is_none()).collect();
+    let answers: Vec<&Value> =
+        seen.as_array().unwrap().iter().filter(|message| message.get("method").is_none()).collect();
     assert_eq!(answers[0]["id"], "s-1");
     assert_eq!(answers[0]["error"]["code"], -32601);
     assert_eq!((&answers[1]["id"], answers[1]["result"].is_object()), (&Value::from(7), true));
@@ -159,15 +163,21 @@ async fn silence_ends_by_the_limits_and_is_cancelled() {
     let error = unary(&worker, tool_call("silence")).await.unwrap_err();
     assert_eq!(error.reason().label(), "upstream_timeout");
     let (seen, end) = events(&worker, tool_call_with("progress-then-silence", "1", Some("1"))).await;
-    assert_eq!((seen.len(), end.unwrap_err()), (1, CallError::Timeout { upstream: "fix".into(), limit: Limit::Silence }));
+    assert_eq!(
+        (seen.len(), end.unwrap_err()),
+        (1, CallError::Timeout { upstream: "fix".into(), limit: Limit::Silence })
+    );
     // A caller that goes away.
     let gone = tokio::time::timeout(Duration::from_millis(100), unary(&worker, tool_call("slow"))).await;
     assert!(gone.is_err());
     tokio::time::sleep(Duration::from_millis(800)).await;
     let seen = result(&unary(&worker, tool_call("seen")).await.unwrap());
     let seen = seen.as_array().unwrap();
-    let cancelled: Vec<&Value> =
-        seen.iter().filter(|message| message["method"] == "notifications/cancelled").map(|m| &m["params"]["requestId"]).collect();
+    let cancelled: Vec<&Value> = seen
+        .iter()
+        .filter(|message| message["method"] == "notifications/cancelled")
+        .map(|m| &m["params"]["requestId"])
+        .collect();
     let called: Vec<&Value> = seen.iter().filter(|m| m["method"] == "tools/call").map(|m| &m["id"]).collect();
     assert_eq!(cancelled, called[..3]);
     upstreams.shutdown().await;
@@ -176,7 +186,8 @@ async fn silence_ends_by_the_limits_and_is_cancelled() {
 #[tokio::test]
 async fn a_server_that_does_not_read_holds_up_its_own_calls_only() {
     let (upstreams, worker) = start(&config(vec![], vec![("fix", stdio("both")), ("other", stdio("both"))]));
-    eventually("both are up", || upstreams.health().iter().all(|h| h.state == HealthState::Up).then_some(())).await;
+    eventually("both are up", || upstreams.health().iter().all(|h| h.state == HealthState::Up).then_some(()))
+        .await;
     let stuck = tokio::spawn({
         let worker = worker.clone();
         async move { unary(&worker, tool_call("stop-reading")).await }
@@ -184,7 +195,10 @@ async fn a_server_that_does_not_read_holds_up_its_own_calls_only() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     // More than the pipe and the queue hold.
     let mut fat = tool_call("echo");
-    fat.body = String::from_utf8(fat.body.to_vec()).unwrap().replace("1.50", &format!("\"{}\"", "x".repeat(200_000))).into();
+    fat.body = String::from_utf8(fat.body.to_vec())
+        .unwrap()
+        .replace("1.50", &format!("\"{}\"", "x".repeat(200_000)))
+        .into();
     let calls = (0..100).map(|_| unary(&worker, fat.clone()));
     let many = futures_util::future::join_all(calls).await;
     assert!(many.iter().all(Result::is_err));
@@ -227,7 +241,9 @@ async fn the_environment_is_clean_and_the_whole_group_ends() {
     assert!(names.contains(&"SECRET") && names.contains(&"PATH"));
     assert!(!names.iter().any(|name| name.starts_with("CARGO")), "{names:?}");
     let grandchild = result(&unary(&worker, tool_call("grandchild")).await.unwrap()).as_u64().unwrap();
-    let alive = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
+    let alive = || {
+        std::fs::read_to_string(format!("/proc/{grandchild}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+    };
     assert!(alive());
     upstreams.shutdown().await;
     eventually("the grandchild is gone", || (!alive()).then_some(())).await;
