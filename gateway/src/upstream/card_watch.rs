@@ -9,9 +9,10 @@ use hyper::{Request, Uri};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::CallError;
 use super::a2a::{A2A_VERSION, Agent, JSON};
 use super::backoff::Backoff;
-use super::card::Card;
+use super::card::{Card, NoCard};
 use super::http::{HttpClient, Once};
 
 /// How long a fetched card is taken for true.
@@ -39,8 +40,14 @@ pub(super) async fn watch(agent: Arc<Agent>, client: HttpClient, mut stop: watch
                 backoff.reset();
                 FRESH
             }
-            Err(why) => {
-                if agent.vital.down(&why) {
+            Err(error) => {
+                let why = error.to_string();
+                let news = match error {
+                    FetchError::Call(_) => agent.vital.down(&why),
+                    // It can be called, though nobody can discover it.
+                    FetchError::Status(_) | FetchError::NoCard(_) => agent.vital.failed(&why),
+                };
+                if news {
                     tracing::warn!(agent = %agent.name, error = why, "agent card cannot be fetched; trying again");
                 }
                 backoff.pause()
@@ -55,8 +62,8 @@ pub(super) async fn watch(agent: Arc<Agent>, client: HttpClient, mut stop: watch
 
 /// Where a card may be: the configured place alone, or the well-known ones from the nearest to the oldest.
 fn places(agent: &Agent) -> Vec<Uri> {
-    if let Some(card) = &agent.config.card {
-        return card.parse().into_iter().collect();
+    if let Some(card) = &agent.card_url {
+        return vec![card.clone()];
     }
     let url = &agent.url;
     let origin = format!(
@@ -73,18 +80,30 @@ fn places(agent: &Agent) -> Vec<Uri> {
     places.iter().filter_map(|place| place.parse().ok()).collect()
 }
 
-async fn fetch_any(agent: &Agent, client: &HttpClient, places: &[Uri]) -> Result<Card, String> {
-    let mut first_error = None;
+async fn fetch_any(agent: &Agent, client: &HttpClient, places: &[Uri]) -> Result<Card, FetchError> {
+    let mut outcome = Err(FetchError::Status(404));
     for place in places {
-        match fetch(agent, client, place).await {
-            Ok(card) => return Ok(card),
-            Err(error) => first_error = first_error.or(Some(error)),
+        outcome = fetch(agent, client, place).await;
+        // Where nobody answers there is no other place to look in.
+        if matches!(outcome, Ok(_) | Err(FetchError::Call(_))) {
+            break;
         }
     }
-    Err(first_error.unwrap_or_else(|| "the card's URL cannot be read".into()))
+    outcome
 }
 
-async fn fetch(agent: &Agent, client: &HttpClient, place: &Uri) -> Result<Card, String> {
+/// Why there is no card.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("its card: HTTP status {0}")]
+    Status(u16),
+    #[error("its card: {0}")]
+    NoCard(#[from] NoCard),
+}
+
+async fn fetch(agent: &Agent, client: &HttpClient, place: &Uri) -> Result<Card, FetchError> {
     let deadline = Instant::now() + FETCH_LIMIT;
     let build = |body: Once| {
         let mut request = Request::new(body);
@@ -101,13 +120,10 @@ async fn fetch(agent: &Agent, client: &HttpClient, place: &Uri) -> Result<Card, 
         }
         request
     };
-    let response = client.send(&Bytes::new(), deadline, build).await.map_err(|error| error.to_string())?;
+    let response = client.send(&Bytes::new(), deadline, build).await?;
     if !response.status().is_success() {
-        return Err(format!("its card: HTTP status {}", response.status().as_u16()));
+        return Err(FetchError::Status(response.status().as_u16()));
     }
-    let body = client
-        .collect(response.into_body(), CARD_BYTES_MAX, deadline)
-        .await
-        .map_err(|error| error.to_string())?;
-    Card::read(&body).map_err(|error| format!("its card: {error}"))
+    let body = client.collect(response.into_body(), CARD_BYTES_MAX, deadline).await?;
+    Ok(Card::read(&body)?)
 }

@@ -1,8 +1,10 @@
 //! How each upstream is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::CallError;
 use crate::message::{Name, Protocol};
 
 /// The health of one upstream, as the admin listener shows it. Holds no secret and no address.
@@ -39,9 +41,13 @@ impl HealthState {
     }
 }
 
-/// The cell that an upstream's own task writes.
+/// The cell that an upstream's own task, and its calls, write.
 #[derive(Debug)]
-pub(super) struct Vital(Mutex<Health>);
+pub(super) struct Vital {
+    health: Mutex<Health>,
+    /// Known to be up: a call that goes well then has nothing to write.
+    is_up: AtomicBool,
+}
 
 impl Vital {
     pub(super) fn agent(name: &Name) -> Self {
@@ -53,7 +59,7 @@ impl Vital {
     }
 
     fn new(name: &Name, protocol: Protocol) -> Self {
-        Self(Mutex::new(Health {
+        let health = Mutex::new(Health {
             name: name.clone(),
             protocol,
             state: HealthState::Starting,
@@ -61,11 +67,25 @@ impl Vital {
             last_error: None,
             restarts: 0,
             refused_tools: Vec::new(),
-        }))
+        });
+        Self { health, is_up: AtomicBool::new(false) }
     }
 
     pub(super) fn up(&self) {
-        self.set(HealthState::Up);
+        if !self.is_up.load(Ordering::Relaxed) {
+            self.set(HealthState::Up);
+        }
+    }
+
+    /// What a call says of its upstream.
+    pub(super) fn saw<T>(&self, outcome: &Result<T, CallError>) {
+        match outcome {
+            Ok(_) => self.up(),
+            Err(error @ CallError::Unreachable { .. }) => {
+                self.down(&error.to_string());
+            }
+            Err(_) => {}
+        }
     }
 
     /// Whether this is news: the upstream was not down, or for another reason.
@@ -76,9 +96,10 @@ impl Vital {
         changed || !known
     }
 
-    /// Something went wrong that does not keep it from being called.
-    pub(super) fn failed(&self, why: &str) {
-        self.lock().last_error = Some(why.to_owned());
+    /// Something went wrong that does not keep it from being called. Whether this is news.
+    pub(super) fn failed(&self, why: &str) -> bool {
+        self.up();
+        self.lock().last_error.replace(why.to_owned()).as_deref() != Some(why)
     }
 
     pub(super) fn restarted(&self) {
@@ -100,10 +121,11 @@ impl Vital {
             health.state = state;
             health.since = SystemTime::now();
         }
+        self.is_up.store(state == HealthState::Up, Ordering::Relaxed);
         changed
     }
 
     fn lock(&self) -> MutexGuard<'_, Health> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

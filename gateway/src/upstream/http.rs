@@ -207,37 +207,41 @@ impl Service<Uri> for Connector {
 
 /// What went wrong, in words that name no address.
 pub(super) fn why(error: &(dyn Error + 'static)) -> Cow<'static, str> {
-    use std::io::ErrorKind;
-    let mut source = Some(error);
-    while let Some(error) = source {
-        if error.is::<rustls::Error>() {
-            return "the TLS handshake failed".into();
-        }
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            // A TLS error comes wrapped in an I/O error that is its own source.
-            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return "the TLS handshake failed".into();
-            }
-            match error.kind() {
-                ErrorKind::ConnectionRefused => return "connection refused".into(),
-                ErrorKind::TimedOut => return "no connection in time".into(),
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => return "connection reset".into(),
-                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => return "no route to it".into(),
-                _ => {}
-            }
-        }
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            if error.is_parse() {
-                return "what it sent is not HTTP".into();
-            }
-            if error.is_incomplete_message() {
-                return "connection closed".into();
-            }
-        }
-        if error.to_string().starts_with("dns error") {
-            return "its name cannot be resolved".into();
-        }
-        source = error.source();
+    std::iter::successors(Some(error), |error| beneath(*error))
+        .find_map(known)
+        .unwrap_or("connection failed")
+        .into()
+}
+
+/// What `error` was made of. An I/O error that wraps another hides it from `source`, which gives the source of that one.
+fn beneath(error: &(dyn Error + 'static)) -> Option<&(dyn Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
     }
-    "connection failed".into()
+}
+
+fn known(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    if error.is::<rustls::Error>() {
+        return Some("the TLS handshake failed");
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return match error.kind() {
+            ErrorKind::ConnectionRefused => Some("connection refused"),
+            ErrorKind::TimedOut => Some("no connection in time"),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Some("connection reset"),
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Some("no route to it"),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        if error.is_parse() {
+            return Some("what it sent is not HTTP");
+        }
+        if error.is_incomplete_message() {
+            return Some("connection closed");
+        }
+    }
+    error.to_string().starts_with("dns error").then_some("its name cannot be resolved")
 }

@@ -172,13 +172,12 @@ impl HttpServer {
             headers.insert(TRACEPARENT, traceparent);
         }
         let mut running = Running::new(self, client, (!modern).then_some(session), ticket.number);
-        let response = match self.post(client, &body, &headers, call.deadline).await {
-            Err(error) if error.nothing_was_sent() => {
-                running.over();
-                return Err(error);
-            }
-            response => response?,
-        };
+        let response = self.post(client, &body, &headers, call.deadline).await;
+        self.shelf.vital.saw(&response);
+        if response.as_ref().is_err_and(CallError::nothing_was_sent) {
+            running.over();
+        }
+        let response = response?;
         let attempt = self.read(client, call, session, ticket, response, &mut running).await?;
         running.over();
         Ok(attempt)
@@ -335,7 +334,8 @@ impl Drop for Running {
     }
 }
 
-fn tell(server: &Arc<HttpServer>, client: &HttpClient, session: &Arc<Session>, text: String) {
+/// Sends a message of the gateway's own in a legacy session, without waiting for it.
+pub(super) fn tell(server: &Arc<HttpServer>, client: &HttpClient, session: &Arc<Session>, text: String) {
     // Dropped outside a runtime only when that is ending, and every connection with it.
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     let (server, client, session) = (server.clone(), client.clone(), session.clone());

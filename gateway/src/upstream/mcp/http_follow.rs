@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::catalog::ServerInfo;
 use super::http::{HttpServer, LegacySession, SESSION_ID, Session, method_header};
+use super::http_listen;
 use super::learn::{self, Ask};
 use super::remap::Ticket;
 use super::shelf::Introduced;
@@ -78,8 +79,10 @@ async fn live(
     server.learn_param_headers();
     server.state.send_replace(Some(session.clone()));
     server.shelf.vital.up();
+    let mut listening = Box::pin(http_listen::listen(server, client, introduced, session));
     loop {
         tokio::select! {
+            never = &mut listening => match never {},
             () = server.lost.notified() => return,
             () = server.relist.notified() => tokio::time::sleep(DEBOUNCE).await,
             () = tokio::time::sleep(fresh) => {}

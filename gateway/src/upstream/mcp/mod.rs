@@ -3,6 +3,7 @@
 mod catalog;
 mod http;
 mod http_follow;
+mod http_listen;
 mod http_stream;
 mod learn;
 mod lines;

@@ -119,9 +119,80 @@ async fn every_way_to_fail_in_a_stream_is_told_apart() {
 }
 
 #[tokio::test]
+async fn where_only_the_connection_ends_the_body_the_task_must_have_ended() {
+    let update = |state: &str| {
+        format!(
+            "data: {{\"jsonrpc\":\"2.0\",\"id\":\"q-1\",\"result\":{{\"statusUpdate\":{{\"status\":{{\"state\":\"{state}\"}}}}}}}}\n\n"
+        )
+    };
+    for (state, ends_well) in [("TASK_STATE_COMPLETED", true), ("TASK_STATE_WORKING", false)] {
+        let (_server, _upstreams, worker) = agent_with(move |_| {
+            let head = "HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n".to_owned();
+            vec![
+                Step::Write(head),
+                Step::Write(update("TASK_STATE_WORKING")),
+                Step::Write(update(state)),
+                Step::Close,
+            ]
+        })
+        .await;
+        let (seen, ended) = events(&worker, stream()).await;
+        assert_eq!((seen.len(), ended.is_ok()), (2, ends_well), "{state}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_is_refused_before_anything_is_sent() {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = key.cert.der().clone();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], private)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            assert!(acceptor.accept(stream).await.is_err(), "the client went on");
+        }
+    });
+    let (_upstreams, worker) = start(&config(vec![("one", agent(&url))], vec![]));
+    let error = unary(&worker, send()).await.unwrap_err();
+    assert!(error.nothing_was_sent() && error.to_string().contains("TLS"), "{error}");
+    assert!(!accepting.is_finished());
+    accepting.abort();
+}
+
+#[tokio::test]
+async fn a_local_agent_that_is_still_starting_is_waited_for() {
+    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = place.local_addr().unwrap();
+    drop(place);
+    let mut one = agent(&format!("http://{address}/"));
+    one.process = Some(config::Process {
+        command: "sleep".into(),
+        args: vec!["100".into()],
+        env: BTreeMap::new(),
+        cwd: None,
+    });
+    let (upstreams, worker) = start(&config(vec![("one", one)], vec![]));
+    let waiting = tokio::spawn(async move { unary(&worker, send()).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let _server =
+        HttpServer::on(tokio::net::TcpListener::bind(address).await.unwrap(), |_| json(200, RESULT));
+    waiting.await.unwrap().unwrap();
+    upstreams.shutdown().await;
+}
+
+#[tokio::test]
 async fn pings_are_no_silence_and_events_are_counted() {
     let (_server, _upstreams, worker) = agent_with(|_| {
-        let ping = || [Step::Sleep(Duration::from_millis(400)), chunk(": ping\n\n")];
+        let ping = || [Step::Sleep(Duration::from_millis(700)), chunk(": ping\n\n")];
         let mut steps = vec![sse_head(), chunk(&event(1))];
         steps.extend((0..4).flat_map(|_| ping()));
         steps.extend([chunk(&event(2)), end()]);

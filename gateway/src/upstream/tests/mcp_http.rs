@@ -232,3 +232,47 @@ async fn a_server_that_comes_later_is_found() {
     waiting.await.unwrap().unwrap();
     assert!(upstreams.catalog().servers["fix"].up);
 }
+
+#[tokio::test]
+async fn changes_are_heard_of_on_a_stream_of_their_own() {
+    for modern in [false, true] {
+        let server = HttpServer::start(move |seen| {
+            let capabilities = r#"{"tools":{"listChanged":true}}"#;
+            let changed = message(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+            let stream = || {
+                vec![
+                    sse_head(),
+                    chunk(": hello\n\n"),
+                    Step::Sleep(Duration::from_millis(300)),
+                    changed,
+                    Step::WatchGone,
+                ]
+            };
+            match seen.json()["method"].as_str() {
+                Some("server/discover") if modern => json(
+                    200,
+                    &answer(
+                        seen,
+                        &format!(r#"{{"supportedVersions":["2026-07-28"],"capabilities":{capabilities}}}"#),
+                    ),
+                ),
+                Some("initialize") if !modern => json_with(
+                    200,
+                    "Mcp-Session-Id: s1\r\n",
+                    &answer(
+                        seen,
+                        &format!(r#"{{"protocolVersion":"2025-03-26","capabilities":{capabilities}}}"#),
+                    ),
+                ),
+                Some("subscriptions/listen") => stream(),
+                None if seen.head.starts_with("get") && seen.header("mcp-session-id") == Some("s1") => {
+                    stream()
+                }
+                _ => dual(seen, modern, !modern, |_| vec![]),
+            }
+        })
+        .await;
+        let (_upstreams, _worker) = up(&server).await;
+        eventually("tools are listed again", || (told(&server, "tools/list").len() >= 2).then_some(())).await;
+    }
+}

@@ -55,9 +55,9 @@ fn config(agents: Vec<(&str, config::Agent)>, servers: Vec<(&str, config::Server
 fn timeouts() -> Timeouts {
     Timeouts {
         connect: Duration::from_secs(1),
-        first_byte: Duration::from_secs(2),
-        total: Duration::from_secs(4),
-        silence: Duration::from_secs(1),
+        first_byte: Duration::from_secs(4),
+        total: Duration::from_secs(8),
+        silence: Duration::from_secs(2),
     }
 }
 
@@ -83,6 +83,29 @@ fn call(upstream: &str, dialect: Dialect, operation: Operation, tool: Option<&st
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         relay_id: RelayId::generate(),
     }
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_what_became_of_them() {
+    let server = http_server::HttpServer::start(|_| vec![http_server::Step::Close]).await;
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::register(&registry).unwrap();
+    let config = config(vec![("one", agent(&server.url))], vec![("fix", stdio("both"))]);
+    let upstreams = Upstreams::start(&config, &metrics).unwrap();
+    let worker = upstreams.worker();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}"#;
+    let echo = call("fix", Dialect::McpLegacy, Operation::CallTool, Some("echo"), body);
+    unary(&worker, echo).await.unwrap();
+    unary(&worker, call("one", Dialect::A2aV10, Operation::Send, None, body)).await.unwrap_err();
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    for line in [
+        r#"kamf_upstream_calls_total{protocol="mcp",result="answered",upstream="fix"} 1"#,
+        r#"kamf_upstream_calls_total{protocol="a2a",result="broken",upstream="one"} 1"#,
+        r#"kamf_upstream_call_seconds_count{protocol="mcp",upstream="fix"} 1"#,
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    upstreams.shutdown().await;
 }
 
 /// Waits for a state, not for a time.

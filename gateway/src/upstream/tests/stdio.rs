@@ -150,7 +150,9 @@ async fn a_death_breaks_what_was_written_and_the_next_call_finds_it_alive() {
     unary(&worker, tool_call("echo")).await.unwrap();
     assert!(upstreams.health()[0].restarts >= 1);
     // What it says before it goes still counts.
+    let before = upstreams.health()[0].restarts;
     unary(&worker, tool_call("answer-and-die")).await.unwrap();
+    eventually("it is started again", || (upstreams.health()[0].restarts > before).then_some(())).await;
     unary(&worker, tool_call("echo")).await.unwrap();
     let (seen, end) = events(&worker, tool_call_with("progress-then-die", "1", Some("1"))).await;
     assert_eq!((seen.len(), end.unwrap_err().reason().label()), (1, "upstream_broken"));
