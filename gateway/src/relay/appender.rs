@@ -1,6 +1,7 @@
 //! Appending to the log: bounded, idempotent, and honest about what is not known.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -182,9 +183,12 @@ impl Appender {
         handed
     }
 
-    /// Sends what is queued, for a bounded time. Blocks.
-    pub fn flush(&self) -> Result<(), KafkaError> {
-        self.producer.load().flush(FLUSH)
+    /// Sends what is queued, for a bounded time; from then on a log that goes away is no news. Blocks.
+    pub fn close(&self) -> Result<(), KafkaError> {
+        let producer = self.producer.load();
+        let flushed = producer.flush(FLUSH);
+        producer.context().closing.store(true, Ordering::Relaxed);
+        flushed
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, AppendError> {
@@ -240,7 +244,11 @@ fn create(
     config: &ClientConfig,
     metrics: &Arc<Metrics>,
 ) -> Result<ThreadedProducer<Acknowledgements>, KafkaError> {
-    config.create_with_context(Acknowledgements { config: config.clone(), metrics: Arc::clone(metrics) })
+    config.create_with_context(Acknowledgements {
+        config: config.clone(),
+        closing: AtomicBool::new(false),
+        metrics: Arc::clone(metrics),
+    })
 }
 
 /// Goes with a record through librdkafka and comes back with its fate.
@@ -251,6 +259,7 @@ struct Ticket {
 
 struct Acknowledgements {
     config: ClientConfig,
+    closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -262,7 +271,9 @@ impl Acknowledgements {
 
 impl ClientContext for Acknowledgements {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the client of the log reports an error");
+        if !self.closing.load(Ordering::Relaxed) {
+            tracing::warn!(%error, reason, "the client of the log reports an error");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use prometheus::Registry;
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::config::{Config, Limits};
 use crate::edge;
@@ -76,7 +77,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
         tracing::warn!("deliveries are still under way; the log knows them and the next start goes on");
     }
     let appender = Arc::clone(&relay.intake.appender);
-    tokio::task::spawn_blocking(move || appender.flush()).await??;
+    tokio::task::spawn_blocking(move || appender.close()).await??;
+    relay.reading.abort();
     // STREAM stream.stop().await;
     upstreams.shutdown().await;
     // STREAM serving_admin.abort();
@@ -89,6 +91,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
 struct Relay {
     intake: Intake,
     metrics: Arc<relay::Metrics>,
+    reading: JoinHandle<()>,
 }
 
 impl Relay {
@@ -109,10 +112,10 @@ impl Relay {
             Arc::clone(&metrics),
         )?;
         let (replies, consumer) = Replies::start(&log, Arc::clone(&metrics))?;
-        tokio::spawn(Arc::clone(&replies).run(consumer));
+        let reading = tokio::spawn(Arc::clone(&replies).run(consumer));
         let intake =
             Intake { appender: Arc::new(appender), replies, abandoned: Arc::new(Abandoned::default()) };
-        Ok(Self { intake, metrics })
+        Ok(Self { intake, metrics, reading })
     }
 }
 
