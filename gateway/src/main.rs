@@ -29,14 +29,14 @@ enum Command {
     Run,
     /// Check configuration, policies with their tests, and schemas, without starting
     Check,
-    // STREAM     /// Follow the exchanges on the log, a line each
-    // STREAM     Tail(cli::tail::Args),
-    // STREAM     /// Show rates, errors, latencies, tokens and cost as they are now
-    // STREAM     Top(cli::top::Args),
-    // STREAM     /// Tell the story of one exchange, or verify the audit chain
-    // STREAM     Audit(cli::audit::Args),
-    // STREAM     /// Print the hash of an API key read from standard input, for `identity.keys`
-    // STREAM     Key(cli::key::Args),
+    /// Follow the exchanges on the log, a line each
+    Tail(cli::tail::Args),
+    /// Show rates, errors, latencies, tokens and cost as they are now
+    Top(cli::top::Args),
+    /// Tell the story of one exchange, or verify the audit chain
+    Audit(cli::audit::Args),
+    /// Print the hash of an API key read from standard input, for `identity.keys`
+    Key(cli::key::Args),
     /// Run one of the example agents and MCP servers
     #[command(subcommand)]
     Demo(demo::Demo),
@@ -70,15 +70,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             start_logs(&config::Telemetry { json: false, filter: "info".to_owned() })?;
             demo::run(which).await?;
         }
-        // STREAM         Command::Key(args) => return Ok(cli::key::run(&args)?),
+        Command::Key(args) => return ended(cli::key::run(args).await),
         Command::Check => return Ok(cli::check::run(&path)),
         Command::Run => {
             let config = load(&path)?;
             start_logs(&config.telemetry)?;
             stack::run(config, stopped()).await?;
-        } // STREAM         Command::Tail(args) => return Ok(cli::tail::run(&load(&path)?, args).await?),
-          // STREAM         Command::Top(args) => return Ok(cli::top::run(&load(&path)?, args).await?),
-          // STREAM         Command::Audit(args) => return Ok(cli::audit::run(&load(&path)?, args).await?),
+        }
+        Command::Tail(args) => return ended(cli::tail::run(&load(&path)?, args).await),
+        Command::Top(args) => return ended(cli::top::run(&load(&path)?, args).await),
+        Command::Audit(args) => return ended(cli::audit::run(&load(&path)?, args).await),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -89,6 +90,14 @@ fn load(path: &std::path::Path) -> anyhow::Result<Config> {
 
 fn start_logs(settings: &config::Telemetry) -> anyhow::Result<()> {
     telemetry::start(settings).map_err(anyhow::Error::msg)
+}
+
+/// Whoever stopped reading our output has what they wanted.
+fn ended(result: Result<ExitCode, cli::CliError>) -> anyhow::Result<ExitCode> {
+    match result {
+        Err(error) if error.is_reader_gone() => Ok(ExitCode::SUCCESS),
+        result => Ok(result?),
+    }
 }
 
 /// Ends with the first SIGTERM or SIGINT.

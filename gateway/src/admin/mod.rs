@@ -1,1 +1,21 @@
-//! (see the architecture)
+//! The second listener: metrics, health and the API. Loopback unless configured, never the public one.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/metrics` | all metrics, Prometheus text format |
+//! | `/livez` | 200 while the process runs |
+//! | `/readyz` | 200, or 503 with a JSON list of what is not ready |
+//! | `/api/status` | version, uptime, the log's address and prefix, health of the upstreams |
+//! | `/api/aggregates?window=10s\|1m&since=...` | rows of the last hour; `since` is RFC 3339, or a duration like `15m` |
+//! | `/api/exchanges/{id}` | the story of an exchange: its whole trace |
+//!
+//! Only `GET` and `HEAD`; nothing here changes anything.
+
+mod answer;
+mod host;
+mod routes;
+mod server;
+mod site;
+
+pub use server::{BindError, Server};
+pub use site::{Check, Site};

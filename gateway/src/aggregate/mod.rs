@@ -1,1 +1,39 @@
-//! (see the architecture)
+//! What the log says in numbers: windows of calls, latency, bytes, tokens and cost, and the audit chain.
+//!
+//! ```text
+//! kamf.requests ─┐                        ┌─► windows ─► kamf.aggregates, the admin API, metrics
+//!                ├─ task (reads, no group) ┤
+//! kamf.events ───┘                        └─► join ─► audit ─► kamf.audit
+//! ```
+//!
+//! The cores ([`window`], [`usage`], [`join`], [`audit`], [`verify`]) have no clock and no I/O: time and records
+//! come in as values. [`task`] drives them. All state is a function of the log: what was written last to
+//! `kamf.aggregates` and `kamf.audit` says where to go on, so that after a crash nothing is counted or
+//! audited twice and nothing is left out. One replica runs this module: it reads every partition.
+
+pub mod audit;
+pub mod dimensions;
+pub mod join;
+pub mod live;
+pub mod meter;
+pub mod metrics;
+pub mod position;
+pub mod row;
+pub mod story;
+pub mod task;
+pub mod usage;
+pub mod verify;
+pub mod window;
+
+mod cell;
+mod names;
+pub(crate) mod reader;
+mod restore;
+mod session;
+mod sink;
+
+pub use live::Live;
+pub use task::{StartError, Stream};
+
+#[cfg(test)]
+mod tests;

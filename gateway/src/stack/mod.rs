@@ -1,5 +1,6 @@
 //! The one place that knows the order of things: what is started after what, and what stands around a request.
 
+mod health;
 mod log;
 mod secrets;
 
@@ -11,13 +12,13 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Limits};
-use crate::edge;
 use crate::exchange::{self, Cache, Front, Gateway, Sessions, Upstream};
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
 use crate::relay::{self, Abandoned, Appender, Dispatcher, Intake, Replies};
 use crate::schema::Schemas;
 use crate::upstream::{self, Upstreams};
+use crate::{admin, aggregate, edge};
 
 /// Runs the gateway until `stop`; then drains it.
 ///
@@ -28,7 +29,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     let limits = Arc::new(config.limits.clone());
     // Sockets first: a taken port is told before anything else is touched.
     let public = edge::Server::bind(&config.public, &limits)?;
-    // STREAM let admin = admin::Server::bind(&config.admin).await?;
+    let admin = admin::Server::bind(&config.admin).await?;
+    let admin_url = format!("http://{}", admin.address());
     let registry = Registry::new();
     let store = log::open(&config.log).await?;
     let relay = Relay::start(&config, &store, &registry, &limits)?;
@@ -52,9 +54,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     };
     let halt = Arc::new(Notify::new());
     let dispatching = tokio::spawn(dispatcher.join()?.run(Arc::clone(&halt)));
-    // STREAM let stream = aggregate::Stream::start(store.log(), &config.prices, &registry)?;
-    // STREAM let status = admin::Status::new(&config, store.log().bootstrap(), Arc::clone(&upstreams), store.health());
-    // STREAM let serving_admin = admin.serve(registry, status, stream.handle());
+    let stream = aggregate::Stream::start(store.log(), &config.prices, &registry)?;
+    let site = site(&config, &registry, &store, &upstreams, &stream, began);
+    let serving_admin = tokio::spawn(admin.serve(Arc::new(site)));
 
     let edge_metrics = edge::Metrics::register(&registry)?;
     let door = edge::DoorLayer::public(&config.public, public.address(), &limits, edge_metrics.clone());
@@ -65,8 +67,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
             .layer(door.clone())
             .service(Front::new(Arc::clone(&base), base.upstreams.worker()))
     })?;
-    welcome(&config, &gateway.public_url);
-    tracing::info!(public = %gateway.public_url, admin = %config.admin.listen, took_ms = began.elapsed().as_millis() as u64, "serving");
+    welcome(&config, &gateway.public_url, &admin_url);
+    tracing::info!(public = %gateway.public_url, admin = %admin_url, took_ms = began.elapsed().as_millis() as u64, "serving");
 
     stop.await;
     tracing::info!("draining: no new connections, what is under way finishes");
@@ -79,9 +81,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     let appender = Arc::clone(&relay.intake.appender);
     tokio::task::spawn_blocking(move || appender.close()).await??;
     relay.reading.abort();
-    // STREAM stream.stop().await;
+    stream.stop().await;
     upstreams.shutdown().await;
-    // STREAM serving_admin.abort();
+    serving_admin.abort();
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -150,9 +152,33 @@ fn gateway(
     })
 }
 
-fn welcome(config: &Config, public: &str) {
+/// What the admin listener shows.
+fn site(
+    config: &Config,
+    registry: &Registry,
+    store: &log::Store,
+    upstreams: &Arc<Upstreams>,
+    stream: &aggregate::Stream,
+    started: Instant,
+) -> admin::Site {
+    let live = stream.handle();
+    let ready = live.clone();
+    let upstreams = Arc::clone(upstreams);
+    admin::Site {
+        registry: registry.clone(),
+        checks: vec![("log", store.health()), ("stream", Arc::new(move || ready.ready()))],
+        started,
+        log: store.log().clone(),
+        prefix: config.log.prefix.clone(),
+        prices: config.prices.clone(),
+        upstreams: Arc::new(move || health::of(&upstreams.health())),
+        live,
+        searches: Arc::new(Semaphore::new(admin::Site::SEARCHES)),
+    }
+}
+
+fn welcome(config: &Config, public: &str, admin: &str) {
     if let Some(text) = &config.welcome {
-        let admin = format!("http://{}", config.admin.listen);
-        println!("{}", text.replace("{public}", public).replace("{admin}", &admin).trim_end());
+        println!("{}", text.replace("{public}", public).replace("{admin}", admin).trim_end());
     }
 }

@@ -1,0 +1,170 @@
+//! Drives the module on a thread of its own: reading and counting is work for a core, not for a runtime's worker.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use prometheus::Registry;
+
+use super::live::{Live, Question};
+use super::metrics::Metrics;
+use super::reader::Wake;
+use super::row::{Micros, micros};
+use super::session::{Session, SessionError};
+use super::window::Bounds;
+use crate::config::Prices;
+use crate::relay::Log;
+
+/// How long the thread sleeps when there is nothing to do: windows close and questions are answered in between.
+const NAP: Duration = Duration::from_millis(100);
+
+/// After a failure: before the log is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often the lag is measured.
+const MEASURE: Duration = Duration::from_secs(5);
+
+/// The running module.
+pub struct Stream {
+    live: Live,
+    stop: Arc<AtomicBool>,
+    wake: Arc<Wake>,
+    thread: JoinHandle<()>,
+}
+
+/// Why the module cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the metrics of the stream module cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the system gives no thread for the stream module: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Stream {
+    /// Starts to read the log, where the results on it end.
+    ///
+    /// # Errors
+    /// See [`StartError`]. That the log does not answer is none: it is tried again, and [`Live::ready`] tells.
+    pub fn start(log: &Log, prices: &Prices, registry: &Registry) -> Result<Self, StartError> {
+        let wake = Arc::new(Wake::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (live, questions) = Live::new(wake.clone());
+        let driver = Driver {
+            log: log.clone(),
+            prices: prices.clone(),
+            metrics: Arc::new(Metrics::register(registry)?),
+            live: live.clone(),
+            questions,
+            stop: stop.clone(),
+            wake: wake.clone(),
+        };
+        let thread =
+            std::thread::Builder::new().name("kamf-stream".to_owned()).spawn(move || driver.run())?;
+        Ok(Self { live, stop, wake, thread })
+    }
+
+    /// For the admin listener.
+    pub fn handle(&self) -> Live {
+        self.live.clone()
+    }
+
+    /// Writes what is complete and ends. What is not complete, the next start reads again.
+    pub async fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake.notify();
+        let thread = self.thread;
+        if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
+            tracing::warn!("the stream module did not end in order; the next start goes on from the log");
+        }
+    }
+}
+
+struct Driver {
+    log: Log,
+    prices: Prices,
+    metrics: Arc<Metrics>,
+    live: Live,
+    questions: Receiver<Question>,
+    stop: Arc<AtomicBool>,
+    wake: Arc<Wake>,
+}
+
+impl Driver {
+    fn run(self) {
+        let mut counted = BTreeMap::new();
+        while !self.stopping() {
+            let error = match self.session(&mut counted) {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if self.live.ready() != Err(error.to_string()) {
+                tracing::warn!(%error, "the stream module begins anew from what is on the log");
+            }
+            self.live.set_health(Err(error.to_string()));
+            self.metrics.restarts.inc();
+            self.rest();
+        }
+        self.live.set_health(Err("it has stopped".to_owned()));
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Waits before the next attempt; questions are turned away by dropping them.
+    fn rest(&self) {
+        let since = Instant::now();
+        while since.elapsed() < RETRY && !self.stopping() {
+            while self.questions.try_recv().is_ok() {}
+            self.wake.wait(NAP);
+        }
+    }
+
+    fn session(&self, counted: &mut BTreeMap<i32, i64>) -> Result<(), SessionError> {
+        let mut session = Session::open(
+            &self.log,
+            &self.prices,
+            Bounds::default(),
+            &self.metrics,
+            std::mem::take(counted),
+            &self.wake,
+        )?;
+        let outcome = self.drive(&mut session);
+        *counted = session.counted();
+        outcome?;
+        session.close().map(|_| ())
+    }
+
+    fn drive(&self, session: &mut Session) -> Result<(), SessionError> {
+        let mut measured = Instant::now();
+        let mut whole = false;
+        while !self.stopping() {
+            let work = session.turn(clock())?;
+            while let Ok(question) = self.questions.try_recv() {
+                // Nobody waits for it any more when this fails.
+                let _ = question.reply.send(session.snapshot(question.size, question.since));
+            }
+            if !whole && session.is_whole() {
+                whole = true;
+                self.live.set_health(Ok(()));
+            }
+            if measured.elapsed() >= MEASURE {
+                measured = Instant::now();
+                session.measure_lag();
+            }
+            if work == 0 {
+                self.wake.wait(NAP);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn clock() -> Micros {
+    micros(SystemTime::now())
+}

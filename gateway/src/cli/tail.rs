@@ -1,0 +1,159 @@
+//! `kamf tail`: what is written to the log, one line for each record.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::print::{duration, plain};
+use super::{CliError, reach};
+use crate::aggregate::reader::{Polled, Reader};
+use crate::config::Config;
+use crate::relay::record::View;
+use crate::relay::{Log, Topic};
+
+/// Follows requests and events, from now on unless told otherwise.
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Only this agent or MCP server
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// Only this caller
+    #[arg(long)]
+    pub principal: Option<String>,
+    /// Only this method, as it stands on the wire
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Only records of this kind: request, cancel, started, event, terminal or refusal
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Everything that the log has, then what comes
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// End when everything that the log has was shown
+    #[arg(long)]
+    pub no_follow: bool,
+    /// One JSON object for each record
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints until it is ended.
+///
+/// # Errors
+/// When the log cannot be reached or read.
+pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
+    let log = reach::log(config).await?;
+    tokio::task::spawn_blocking(move || follow(&log, &args, &mut io::stdout().lock())).await??;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(), CliError> {
+    let reader = Reader::new(log, "tail")?;
+    let mut places = Vec::new();
+    let mut ends = Vec::new();
+    for partition in 0..log.partitions() {
+        for topic in [Topic::Requests, Topic::Events] {
+            let extent = reader.extent(topic, partition)?;
+            places.push((topic, partition, if args.from_beginning { extent.low } else { extent.high }));
+            ends.push(extent.high);
+        }
+    }
+    let mut queues = reader.assign(&places)?;
+    if !args.json {
+        eprintln!("following {} and {}", log.topic(Topic::Requests), log.topic(Topic::Events));
+    }
+    loop {
+        let mut nothing = true;
+        for queue in &mut queues {
+            while let Polled::Record(message) = queue.poll(Duration::ZERO)? {
+                nothing = false;
+                if let Ok(view) = View::decode(&message)
+                    && args.wants(&view)
+                {
+                    writeln!(out, "{}", if args.json { as_json(&view) } else { as_line(&view) })?;
+                }
+            }
+        }
+        if nothing {
+            out.flush()?;
+        }
+        let read_out = queues.iter().zip(&ends).all(|(queue, end)| queue.next >= *end);
+        if args.no_follow && read_out {
+            return Ok(());
+        }
+        reader.serve(Duration::from_millis(if nothing { 50 } else { 0 }))?;
+    }
+}
+
+impl Args {
+    fn wants(&self, view: &View<'_>) -> bool {
+        let fields = &view.fields;
+        let is = |filter: &Option<String>, value: &str| filter.as_deref().is_none_or(|want| want == value);
+        is(&self.agent, fields.agent)
+            && is(&self.principal, fields.principal)
+            && is(&self.method, fields.method)
+            && is(&self.kind, fields.kind.as_str())
+    }
+}
+
+fn as_line(view: &View<'_>) -> String {
+    let fields = &view.fields;
+    let mut line = format!(
+        "{} {:<8} {} {} → {} {}",
+        humantime::format_rfc3339_millis(fields.time),
+        fields.kind.as_str(),
+        fields.id,
+        plain(fields.principal),
+        plain(fields.agent),
+        plain(fields.method),
+    );
+    if let Some(tool) = fields.tool {
+        line.push(' ');
+        line.push_str(&plain(tool));
+    }
+    if fields.sequence > 0 {
+        line.push_str(&format!(" #{}", fields.sequence));
+    }
+    if let Some(end) = fields.end {
+        let (state, reason) = (end.state.as_str(), end.reason.label());
+        line.push_str(&format!(" {state}"));
+        if reason != state {
+            line.push_str(&format!(" ({reason})"));
+        }
+        let micros = u64::try_from(end.duration.as_micros()).unwrap_or(u64::MAX);
+        line.push_str(&format!(" {}", duration(micros)));
+    }
+    line
+}
+
+fn as_json(view: &View<'_>) -> String {
+    let fields = &view.fields;
+    json!({
+        "time": humantime::format_rfc3339_micros(fields.time).to_string(),
+        "kind": fields.kind.as_str(),
+        "id": fields.id.to_string(),
+        "traceparent": fields.traceparent,
+        "parent_span": fields.parent_span,
+        "principal": fields.principal,
+        "tenant": fields.tenant,
+        "agent": fields.agent,
+        "protocol": fields.dialect.protocol().as_str(),
+        "version": fields.dialect.version(),
+        "method": fields.method,
+        "tool": fields.tool,
+        "mode": fields.mode.as_str(),
+        "policies": fields.policies,
+        "sequence": fields.sequence,
+        "state": fields.end.map(|end| end.state.as_str()),
+        "reason": fields.end.map(|end| end.reason.label()),
+        "duration_us": fields.end.map(|end| u64::try_from(end.duration.as_micros()).unwrap_or(u64::MAX)),
+        "request_bytes": fields.end.map(|end| end.request_bytes),
+        "answer_bytes": fields.end.map(|end| end.answer_bytes),
+        "bytes": view.body.len(),
+        "partition": view.partition,
+        "offset": view.offset,
+    })
+    .to_string()
+}
