@@ -13,11 +13,18 @@ use crate::node::Node;
 use crate::storage::batch::Found;
 use crate::storage::partition::Partition;
 
+/// First version whose answer has a leader epoch.
+const LEADER_EPOCHS_FROM: i16 = 4;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 
-pub(super) async fn handle(node: Arc<Node>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(super) async fn handle(
+    node: Arc<Node>,
+    request: ListOffsetsRequest,
+    version: i16,
+) -> ListOffsetsResponse {
+    let epochs = version >= LEADER_EPOCHS_FROM;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -32,7 +39,7 @@ pub(super) async fn handle(node: Arc<Node>, request: ListOffsetsRequest) -> List
                 Ok(Found { offset, timestamp }) => answer
                     .with_offset(offset)
                     .with_timestamp(timestamp)
-                    .with_leader_epoch(if offset < 0 { -1 } else { 0 }),
+                    .with_leader_epoch(if epochs && offset >= 0 { 0 } else { -1 }),
                 Err(error) => answer
                     .with_error_code(error.code())
                     .with_offset(-1)

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse, ResponseKind, TopicName};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Reply;
@@ -118,9 +118,7 @@ impl Future for Pending {
         // The queue drops a request only when the broker stops: the client asks again, here or elsewhere.
         let outcomes = ready!(Pin::new(&mut self.answer).poll(context)).unwrap_or_default();
         let topics = std::mem::take(&mut self.topics);
-        Poll::Ready(Answer::Kafka(ResponseKind::Produce(answer(
-            topics, outcomes,
-        ))))
+        Poll::Ready(answer(topics, outcomes).into())
     }
 }
 

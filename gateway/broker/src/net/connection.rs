@@ -160,7 +160,7 @@ impl Connection {
                 key: ApiKey::ApiVersions,
                 ..
             }) => {
-                let reply = Reply::Now(Answer::Kafka(api::unsupported().into()));
+                let reply = Reply::Now(api::unsupported().into());
                 return Ok(Waiting {
                     key: ApiKey::ApiVersions,
                     version: 0,
@@ -181,7 +181,7 @@ impl Connection {
             client,
             version,
         };
-        let reply = api::handle(&self.node, asker, request, permit);
+        let reply = api::handle(&self.node, &asker, request, permit);
         Ok(Waiting {
             key: api.key,
             version,

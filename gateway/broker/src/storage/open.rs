@@ -1,5 +1,6 @@
 //! From a directory to a running store: lock, format, replay, cutting of torn tails.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -132,32 +133,7 @@ pub(crate) fn open(
     }
     let (meta_journal, meta) = open_meta(root)?;
     let (offsets_journal, offsets) = open_offsets(root)?;
-    let catalog = Catalog::default();
-    let count = meta.topics.values().map(|topic| topic.logs.len()).sum();
-    for (name, topic) in &meta.topics {
-        let settings = Arc::new(Settings::new(keys::values(
-            &topic.settings,
-            limits.batch_bytes,
-        )));
-        let mut made = Vec::with_capacity(topic.logs.len());
-        for log in &topic.logs {
-            let folder = folder_of(root, *log);
-            let start = meta.starts.get(log).copied().unwrap_or(0);
-            let opened = open_partition(&folder, start, limits)
-                .map_err(StartError::io("open the partition in", &folder))?;
-            made.push(Arc::new(Partition::new(
-                *log,
-                folder,
-                Arc::clone(&settings),
-                opened,
-                tail_bytes(limits, count),
-            )));
-        }
-        catalog.insert(
-            name.clone(),
-            Arc::new(Topic::new(settings, topic.settings.clone(), made)),
-        );
-    }
+    let (catalog, dirty) = open_topics(root, &meta, limits)?;
     remove_strays(&partitions, &meta);
     // Never used before: the clock, in nanoseconds.
     let generation = SystemTime::now()
@@ -179,16 +155,50 @@ pub(crate) fn open(
         meta_journal,
         meta,
         checkpointer,
-        dirty: std::collections::HashMap::new(),
+        dirty,
         bypassed: 0,
     })
+}
+
+type Dirty = HashMap<(u64, i64), (Arc<Partition>, Arc<Segment>)>;
+
+/// Opens every partition of every topic; also says which segments have no summary that covers them.
+fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Dirty), StartError> {
+    let catalog = Catalog::default();
+    let mut dirty = Dirty::new();
+    let count = meta.topics.values().map(|topic| topic.logs.len()).sum();
+    for (name, topic) in &meta.topics {
+        let settings = Arc::new(Settings::new(keys::values(
+            &topic.settings,
+            limits.batch_bytes,
+        )));
+        let mut made = Vec::with_capacity(topic.logs.len());
+        for log in &topic.logs {
+            let folder = folder_of(root, *log);
+            let start = meta.starts.get(log).copied().unwrap_or(0);
+            let (opened, uncovered) = open_partition(&folder, start, limits)
+                .map_err(StartError::io("open the partition in", &folder))?;
+            let (settings, tail) = (Arc::clone(&settings), tail_bytes(limits, count));
+            let partition = Arc::new(Partition::new(*log, folder, settings, opened, tail));
+            for segment in uncovered {
+                dirty.insert(
+                    (*log, segment.base_offset),
+                    (Arc::clone(&partition), segment),
+                );
+            }
+            made.push(partition);
+        }
+        let topic = Topic::new(settings, topic.settings.clone(), made);
+        catalog.insert(name.clone(), Arc::new(topic));
+    }
+    Ok((catalog, dirty))
 }
 
 /// Puts the bytes of the write-ahead files where they belong, and syncs them there.
 fn replay(root: &Path) -> io::Result<()> {
     let mut open: Option<(u64, i64, Option<File>)> = None;
     let mut count = 0usize;
-    let mut touched = std::collections::BTreeSet::new();
+    let mut touched = BTreeSet::new();
     for (target, bytes) in wal::replay(root)? {
         if open
             .as_ref()
@@ -278,8 +288,12 @@ fn open_offsets(root: &Path) -> Result<(Journal, Offsets), StartError> {
     Ok((journal, offsets))
 }
 
-/// Reads a partition; of segments without a sound summary every batch, of the active one what follows its summary.
-fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<Opened> {
+/// Reads a partition: of each segment what its summary does not cover. Also hands back the segments read in part.
+fn open_partition(
+    folder: &Path,
+    start: i64,
+    limits: &Limits,
+) -> io::Result<(Opened, Vec<Arc<Segment>>)> {
     fs::create_dir_all(folder)?;
     let mut bases = segment::list(folder)?;
     if bases.is_empty() {
@@ -289,6 +303,7 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<Open
     }
     let mut producers = Producers::new(limits.producers);
     let mut segments = Vec::with_capacity(bases.len());
+    let mut uncovered = Vec::new();
     let mut next_offset = bases[0];
     for (at, base) in bases.iter().enumerate() {
         let path = segment::path(folder, *base);
@@ -303,24 +318,32 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<Open
             next_offset = *base;
             Index::empty()
         };
-        let segment = Segment::open(folder, *base, index)?;
+        let covered = index.synced;
+        let segment = Arc::new(Segment::open(folder, *base, index)?);
         next_offset = scan(&segment, size, next_offset, &mut producers)?;
-        let is_last = at + 1 == bases.len();
-        if !is_last && next_offset != bases[at + 1] {
-            tracing::error!(file = %path.display(), next_offset, "a segment of the log ends early; the records up to the next segment are missing");
+        if segment.synced() != covered || covered == 0 {
+            uncovered.push(Arc::clone(&segment));
         }
-        segments.push(Arc::new(segment));
+        match bases.get(at + 1) {
+            None => cut(&segment, size)?,
+            Some(next) if *next != next_offset => {
+                tracing::error!(file = %path.display(), next_offset, "a segment of the log is damaged; its records up to the next segment cannot be read");
+            }
+            Some(_) => {}
+        }
+        segments.push(segment);
     }
     let log_start = start.max(bases[0]).min(next_offset);
-    Ok(Opened {
+    let opened = Opened {
         segments,
         log_start,
         next_offset,
         producers,
-    })
+    };
+    Ok((opened, uncovered))
 }
 
-/// Takes in the sound batches after what the index covers, and cuts off what follows them. Returns the next offset.
+/// Takes in the sound batches after what the index covers. Returns the next offset.
 fn scan(
     segment: &Segment,
     size: u64,
@@ -330,7 +353,7 @@ fn scan(
     let mut index = lock(&segment.index);
     let mut batches = Scan::new(&segment.file, index.synced, size);
     while let Some((header, bytes)) = batches.next()? {
-        if header.magic != 2 || header.base_offset < next_offset || !header.matches(bytes) {
+        if header.magic != 2 || header.base_offset != next_offset || !header.matches(bytes) {
             break;
         }
         if !matches!(producers.judge(&header), Sequence::Duplicate(_)) {
@@ -339,17 +362,24 @@ fn scan(
         index.push(&header);
         next_offset = header.next_offset();
     }
-    if index.synced < size {
-        tracing::warn!(file = %segment.path.display(), bytes = size - index.synced, "cut an unfinished batch at the end of the log");
-        segment.file.set_len(index.synced)?;
+    Ok(next_offset)
+}
+
+/// Cuts off what follows the sound batches of the newest segment: the remains of a write that was never acknowledged.
+fn cut(segment: &Segment, size: u64) -> io::Result<()> {
+    let sound = segment.synced();
+    if sound < size {
+        let bytes = size - sound;
+        tracing::warn!(file = %segment.path.display(), bytes, "cut an unfinished batch at the end of the log");
+        segment.file.set_len(sound)?;
         segment.file.sync_all()?;
     }
-    Ok(next_offset)
+    Ok(())
 }
 
 /// Removes folders of partitions that no topic has: remains of a deletion or of a failed creation.
 fn remove_strays(partitions: &Path, meta: &Meta) {
-    let logs: std::collections::HashSet<String> = meta
+    let logs: HashSet<String> = meta
         .topics
         .values()
         .flat_map(|topic| &topic.logs)

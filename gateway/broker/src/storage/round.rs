@@ -314,3 +314,7 @@ fn publish(regions: Vec<Region>, frame: BytesMut) {
         region.partition.publish(&region.segment, batches);
     }
 }
+
+#[cfg(test)]
+#[path = "round_tests.rs"]
+mod tests;

@@ -9,11 +9,17 @@ use crate::storage::partition::Ends;
 /// What goes back for one request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Kafka(ResponseKind),
+    Kafka(Box<ResponseKind>),
     /// Encoded here, so that records are copied once.
     Fetched(Fetched),
     /// The client asked for none.
     Nothing,
+}
+
+impl<T: Into<ResponseKind>> From<T> for Answer {
+    fn from(kind: T) -> Answer {
+        Answer::Kafka(Box::new(kind.into()))
+    }
 }
 
 /// The answer to a fetch.

@@ -197,13 +197,15 @@ fn offsets(key: ApiKey, version: i16) -> RequestKind {
 }
 
 fn members(key: ApiKey, version: i16) -> RequestKind {
+    // A group of its own, so that nobody waits for a member of another version.
+    let group = GroupId(StrBytes::from_string(format!("group {version}")));
     match key {
         ApiKey::JoinGroup => {
             let protocol = join_group_request::JoinGroupRequestProtocol::default()
                 .with_name(text("range"))
                 .with_metadata(Bytes::from_static(b"m"));
             let request = JoinGroupRequest::default()
-                .with_group_id(group())
+                .with_group_id(group)
                 .with_session_timeout_ms(10_000)
                 .with_protocol_type(text("consumer"));
             let request = request.with_protocols(vec![protocol]);
@@ -218,14 +220,14 @@ fn members(key: ApiKey, version: i16) -> RequestKind {
                 .with_member_id(text("m"))
                 .with_assignment(Bytes::from_static(b"a"));
             let request = SyncGroupRequest::default()
-                .with_group_id(group())
+                .with_group_id(group)
                 .with_member_id(text("m"))
                 .with_assignments(vec![given]);
             RequestKind::SyncGroup(request)
         }
         ApiKey::Heartbeat => RequestKind::Heartbeat(
             HeartbeatRequest::default()
-                .with_group_id(group())
+                .with_group_id(group)
                 .with_member_id(text("m")),
         ),
         _ if version >= 3 => {
@@ -234,13 +236,13 @@ fn members(key: ApiKey, version: i16) -> RequestKind {
                 .with_group_instance_id(Some(text("i")));
             RequestKind::LeaveGroup(
                 LeaveGroupRequest::default()
-                    .with_group_id(group())
+                    .with_group_id(group)
                     .with_members(vec![member]),
             )
         }
         _ => RequestKind::LeaveGroup(
             LeaveGroupRequest::default()
-                .with_group_id(group())
+                .with_group_id(group)
                 .with_member_id(text("m")),
         ),
     }

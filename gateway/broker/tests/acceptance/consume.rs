@@ -8,7 +8,7 @@ use rdkafka::producer::FutureRecord;
 use rdkafka::topic_partition_list::Offset;
 
 use crate::Check;
-use crate::target::{Outcome, SHORT, Target, need, read, read_all, values};
+use crate::target::{Outcome, SHORT, Target, need, queue, read, read_all, values};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("a waiting reader gets a record at once", long_poll),
@@ -31,14 +31,13 @@ fn fill(target: &Target, topic: &str, count: usize, linger: &str) -> Outcome {
     let sent: Result<Vec<_>, _> = bodies
         .iter()
         .map(|body| {
-            producer.send_result(
-                FutureRecord::<str, str>::to(topic)
-                    .partition(0)
-                    .payload(body),
+            queue(
+                &producer,
+                FutureRecord::to(topic).partition(0).payload(body),
             )
         })
         .collect();
-    for delivery in sent.map_err(|(error, _)| error)? {
+    for delivery in sent? {
         target.wait(delivery)?.map_err(|(error, _)| error)?;
     }
     Ok(())

@@ -16,7 +16,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "two members share the partitions (cooperative)",
         share_cooperatively,
     ),
-    ("a frozen member loses its partitions", frozen),
+    ("a member that does not poll loses its partitions", unpolled),
     (
         "a static member comes back without a rebalance",
         static_member,
@@ -85,8 +85,7 @@ fn share_cooperatively(target: &Target) -> Outcome {
     share(target, "cooperative-sticky")
 }
 
-/// Whether another process can be held with a signal as a stuck machine would be.
-fn frozen(target: &Target) -> Outcome {
+fn unpolled(target: &Target) -> Outcome {
     let topic = target.topic(4, &[])?;
     let group = target.fresh("g");
     let extra = [

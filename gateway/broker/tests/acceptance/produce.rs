@@ -9,7 +9,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::Offset;
 
 use crate::Check;
-use crate::target::{LONG, Outcome, Target, need, read_all, values};
+use crate::target::{LONG, Outcome, Target, need, queue, read_all, values};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("a record is acknowledged with its offset", acknowledged),
@@ -164,9 +164,9 @@ fn compression(target: &Target) -> Outcome {
         let topic = target.topic(1, &[])?;
         let producer = target.producer(&[("compression.type", codec), ("linger.ms", "20")])?;
         let sent: Result<Vec<_>, _> = (0..200)
-            .map(|_| producer.send_result(FutureRecord::<str, str>::to(&topic).payload(&body)))
+            .map(|_| queue(&producer, FutureRecord::to(&topic).payload(&body)))
             .collect();
-        for delivery in sent.map_err(|(error, _)| error)? {
+        for delivery in sent? {
             target.wait(delivery)?.map_err(|(error, _)| error)?;
         }
         let messages = read_all(&target.reader(&topic, 1, Offset::Beginning, &[])?, 200)?;

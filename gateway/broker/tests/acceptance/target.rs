@@ -7,7 +7,9 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
+use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -176,6 +178,14 @@ impl Target {
         consumer.subscribe(&[topic])?;
         Ok(consumer)
     }
+}
+
+/// Hands a record to a producer without waiting for its acknowledgement.
+pub(crate) fn queue(
+    producer: &FutureProducer,
+    record: FutureRecord<'_, str, str>,
+) -> Result<DeliveryFuture, KafkaError> {
+    producer.send_result(record).map_err(|(error, _)| error)
 }
 
 /// Polls until `count` records have come or `patience` is over.
