@@ -9,7 +9,7 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use tokio::time::Instant;
 
 use crate::node::Node;
-use crate::storage::partition::{Arrival, Available, Ends, read_segment};
+use crate::storage::partition::{Arrival, Available, Ends, Partition, read_segment};
 use crate::wire::answer::{Answer, Fetched, FetchedPartition};
 
 /// Longest wait, whatever the client asks for.
@@ -34,7 +34,7 @@ pub(super) async fn handle(node: Arc<Node>, request: FetchRequest, version: i16)
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let until = Instant::now() + wait;
-    let enough = usize::try_from(request.min_bytes).unwrap_or(0);
+    let enough = size(request.min_bytes);
     loop {
         let pass = collect(&node, &request).await;
         if pass.failed || pass.bytes >= enough || Instant::now() >= until {
@@ -64,28 +64,27 @@ fn wait_on_all(node: &Node, fetched: &Fetched, arrival: &Arc<Arrival>) -> bool {
 }
 
 async fn collect(node: &Node, request: &FetchRequest) -> Pass {
-    let mut pass = Pass { fetched: Fetched::default(), bytes: 0, failed: false };
-    let most = usize::try_from(request.max_bytes).unwrap_or(0).min(node.limits.fetch_bytes);
+    let mut pass = Pass {
+        fetched: Fetched::default(),
+        bytes: 0,
+        failed: false,
+    };
+    let most = size(request.max_bytes).min(node.limits.fetch_bytes);
     pass.fetched.topics.reserve(request.topics.len());
     for asked in &request.topics {
         let topic = node.catalog.topic(&asked.topic);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for part in &asked.partitions {
-            let partition = topic.as_ref().and_then(|topic| topic.partition(part.partition));
+            let partition = topic
+                .as_ref()
+                .and_then(|topic| topic.partition(part.partition));
             let read = match partition {
                 None => Err(ResponseError::UnknownTopicOrPartition),
                 Some(partition) => {
                     let left = most
                         .saturating_sub(pass.bytes)
-                        .min(usize::try_from(part.partition_max_bytes).unwrap_or(0));
-                    let (ends, available) = partition.available(part.fetch_offset, left, pass.bytes == 0);
-                    read(available, part.fetch_offset, left, pass.bytes == 0)
-                        .await
-                        .map(|batches| (ends, batches))
-                        .map_err(|error| {
-                            tracing::debug!(?error, ?ends, offset = part.fetch_offset, "a fetch is refused");
-                            error
-                        })
+                        .min(size(part.partition_max_bytes));
+                    read(&partition, part.fetch_offset, left, pass.bytes == 0).await
                 }
             };
             partitions.push(take_in(&mut pass, part, read));
@@ -97,20 +96,24 @@ async fn collect(node: &Node, request: &FetchRequest) -> Pass {
 
 type Batches = Vec<bytes::Bytes>;
 
+/// Batches from `offset` on, with the ends as of the same moment.
 async fn read(
-    available: Available,
+    partition: &Partition,
     offset: i64,
     most: usize,
     at_least_one: bool,
-) -> Result<Batches, ResponseError> {
+) -> Result<(Ends, Batches), ResponseError> {
+    let (ends, available) = partition.available(offset, most, at_least_one);
     match available {
         Available::OutOfRange => Err(ResponseError::OffsetOutOfRange),
-        Available::Batches(batches) => Ok(batches),
+        Available::Batches(batches) => Ok((ends, batches)),
         Available::File(segment) => {
-            let read =
-                tokio::task::spawn_blocking(move || read_segment(&segment, offset, most, at_least_one)).await;
+            let read = tokio::task::spawn_blocking(move || {
+                read_segment(&segment, offset, most, at_least_one)
+            })
+            .await;
             match read {
-                Ok(Ok(batches)) => Ok(batches),
+                Ok(Ok(batches)) => Ok((ends, batches)),
                 Ok(Err(error)) => {
                     tracing::error!(%error, "cannot read a segment of the log");
                     Err(ResponseError::KafkaStorageError)
@@ -129,12 +132,30 @@ fn take_in(
     match read {
         Ok((ends, batches)) => {
             pass.bytes += batches.iter().map(bytes::Bytes::len).sum::<usize>();
-            FetchedPartition { index: part.partition, error: 0, ends, batches }
+            FetchedPartition {
+                index: part.partition,
+                error: 0,
+                ends,
+                batches,
+            }
         }
         Err(error) => {
             pass.failed = true;
-            let ends = Ends { log_start: -1, high_watermark: -1 };
-            FetchedPartition { index: part.partition, error: error.code(), ends, batches: Vec::new() }
+            let ends = Ends {
+                log_start: -1,
+                high_watermark: -1,
+            };
+            FetchedPartition {
+                index: part.partition,
+                error: error.code(),
+                ends,
+                batches: Vec::new(),
+            }
         }
     }
+}
+
+/// A size as the protocol has it; less than none is none.
+fn size(bytes: i32) -> usize {
+    usize::try_from(bytes).unwrap_or(0)
 }

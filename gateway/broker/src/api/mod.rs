@@ -44,7 +44,7 @@ pub(crate) struct Asker {
 /// Answers a request. Appends are queued before this returns, so requests of one connection keep their order.
 pub(crate) fn handle(
     node: &Arc<Node>,
-    asker: Asker,
+    asker: &Asker,
     request: RequestKind,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Reply {
@@ -55,10 +55,10 @@ pub(crate) fn handle(
             return later(fetch::handle(Arc::clone(node), request, version));
         }
         RequestKind::ListOffsets(request) => {
-            return kafka(list_offsets::handle(Arc::clone(node), request));
+            return kafka(list_offsets::handle(Arc::clone(node), request, version));
         }
         RequestKind::JoinGroup(request) => {
-            return kafka(group_members::join(node, &asker, request));
+            return kafka(group_members::join(node, asker, request));
         }
         RequestKind::SyncGroup(request) => return kafka(group_members::sync(node, request)),
         RequestKind::OffsetCommit(request) => {
@@ -92,8 +92,8 @@ pub(crate) fn handle(
             return kafka(configs::alter_some(Arc::clone(node), request));
         }
         RequestKind::ApiVersions(_) => versions::handle().into(),
-        RequestKind::Metadata(request) => metadata::handle(node, &asker, request).into(),
-        RequestKind::FindCoordinator(request) => metadata::find_coordinator(&asker, request).into(),
+        RequestKind::Metadata(request) => metadata::handle(node, asker, request).into(),
+        RequestKind::FindCoordinator(request) => metadata::find_coordinator(asker, request).into(),
         RequestKind::OffsetFetch(request) => group_offsets::fetch(node, request, version).into(),
         RequestKind::Heartbeat(request) => group_members::heartbeat(node, &request).into(),
         RequestKind::LeaveGroup(request) => group_members::leave(node, request, version).into(),
@@ -103,7 +103,7 @@ pub(crate) fn handle(
         // What is not advertised is not decoded.
         _ => return Reply::Now(Answer::Nothing),
     };
-    Reply::Now(Answer::Kafka(kind))
+    Reply::Now(kind.into())
 }
 
 fn later(answer: impl Future<Output = Answer> + Send + 'static) -> Reply {
@@ -111,9 +111,12 @@ fn later(answer: impl Future<Output = Answer> + Send + 'static) -> Reply {
 }
 
 fn kafka<T: Into<ResponseKind>>(answer: impl Future<Output = T> + Send + 'static) -> Reply {
-    later(async { Answer::Kafka(answer.await.into()) })
+    later(async { Answer::from(answer.await) })
 }
 
 fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
+
+#[cfg(test)]
+mod every_answer_tests;

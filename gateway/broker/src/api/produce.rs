@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse, ResponseKind, TopicName};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Reply;
@@ -35,7 +35,11 @@ enum State {
 }
 
 /// Checks the batches and queues the good ones.
-pub(super) fn handle(node: &Node, request: ProduceRequest, permit: Option<OwnedSemaphorePermit>) -> Reply {
+pub(super) fn handle(
+    node: &Node,
+    request: ProduceRequest,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Reply {
     let refusal = if !(-1..=1).contains(&request.acks) {
         Some(ResponseError::InvalidRequiredAcks)
     } else if request.transactional_id.is_some() {
@@ -56,7 +60,11 @@ pub(super) fn handle(node: &Node, request: ProduceRequest, permit: Option<OwnedS
                 (None, Some(partition)) => {
                     let bytes = part.records.unwrap_or_default();
                     let largest = partition.settings.batch_bytes();
-                    check(&bytes, largest).map(|header| AppendBatch { partition, header, bytes })
+                    check(&bytes, largest).map(|header| AppendBatch {
+                        partition,
+                        header,
+                        bytes,
+                    })
                 }
             };
             let state = match checked {
@@ -67,7 +75,10 @@ pub(super) fn handle(node: &Node, request: ProduceRequest, permit: Option<OwnedS
                 }
                 Err(error) => State::Refused(error),
             };
-            slots.push(Slot { index: part.index, state });
+            slots.push(Slot {
+                index: part.index,
+                state,
+            });
         }
         topics.push((data.name, slots));
     }
@@ -75,9 +86,17 @@ pub(super) fn handle(node: &Node, request: ProduceRequest, permit: Option<OwnedS
     if batches.is_empty() {
         let _ = reply.send(Vec::new());
     } else {
-        node.queue.push(Job::Append(Append { batches, reply, permit }));
+        node.queue.push(Job::Append(Append {
+            batches,
+            reply,
+            permit,
+        }));
     }
-    if request.acks == 0 { Reply::Now(Answer::Nothing) } else { Reply::Produced(Pending { answer, topics }) }
+    if request.acks == 0 {
+        Reply::Now(Answer::Nothing)
+    } else {
+        Reply::Produced(Pending { answer, topics })
+    }
 }
 
 fn check(bytes: &[u8], largest: usize) -> Result<BatchHeader, ResponseError> {
@@ -99,7 +118,7 @@ impl Future for Pending {
         // The queue drops a request only when the broker stops: the client asks again, here or elsewhere.
         let outcomes = ready!(Pin::new(&mut self.answer).poll(context)).unwrap_or_default();
         let topics = std::mem::take(&mut self.topics);
-        Poll::Ready(Answer::Kafka(ResponseKind::Produce(answer(topics, outcomes))))
+        Poll::Ready(answer(topics, outcomes).into())
     }
 }
 
@@ -111,18 +130,27 @@ fn answer(topics: Vec<(TopicName, Vec<Slot>)>, outcomes: Vec<Outcome>) -> Produc
         for slot in slots {
             let (error, offset, log_start) = match slot.state {
                 State::Refused(error) => (error.code(), -1, -1),
-                State::Queued { log_start } => match outcomes.next().unwrap_or(Err(AppendError::Storage)) {
-                    Ok(offset) => (0, offset, log_start),
-                    Err(error) => (code(error).code(), -1, log_start),
-                },
+                State::Queued { log_start } => {
+                    match outcomes.next().unwrap_or(Err(AppendError::Storage)) {
+                        Ok(offset) => (0, offset, log_start),
+                        Err(error) => (code(error).code(), -1, log_start),
+                    }
+                }
             };
             let part = PartitionProduceResponse::default()
                 .with_index(slot.index)
                 .with_error_code(error)
                 .with_base_offset(offset);
-            partitions.push(part.with_log_append_time_ms(-1).with_log_start_offset(log_start));
+            partitions.push(
+                part.with_log_append_time_ms(-1)
+                    .with_log_start_offset(log_start),
+            );
         }
-        responses.push(TopicProduceResponse::default().with_name(name).with_partition_responses(partitions));
+        responses.push(
+            TopicProduceResponse::default()
+                .with_name(name)
+                .with_partition_responses(partitions),
+        );
     }
     ProduceResponse::default().with_responses(responses)
 }

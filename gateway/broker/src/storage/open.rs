@@ -1,5 +1,6 @@
 //! From a directory to a running store: lock, format, replay, cutting of torn tails.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -69,12 +70,19 @@ impl Directory {
         }
         match found {
             Some(found) if found != FORMAT => {
-                return Err(StartError::Format { directory: path.to_owned(), found, expected: FORMAT });
+                return Err(StartError::Format {
+                    directory: path.to_owned(),
+                    found,
+                    expected: FORMAT,
+                });
             }
             Some(_) => {}
             None => write_format(path, &format).map_err(StartError::io("write", format))?,
         }
-        Ok(Directory { path: path.to_owned(), lock })
+        Ok(Directory {
+            path: path.to_owned(),
+            lock,
+        })
     }
 
     /// Whether the last process to use it stopped in order. Taken away until this one does.
@@ -125,32 +133,16 @@ pub(crate) fn open(
     }
     let (meta_journal, meta) = open_meta(root)?;
     let (offsets_journal, offsets) = open_offsets(root)?;
-    let catalog = Catalog::default();
-    let count = meta.topics.values().map(|topic| topic.logs.len()).sum();
-    for (name, topic) in &meta.topics {
-        let settings = Arc::new(Settings::new(keys::values(&topic.settings, limits.batch_bytes)));
-        let mut made = Vec::with_capacity(topic.logs.len());
-        for log in &topic.logs {
-            let folder = folder_of(root, *log);
-            let start = meta.starts.get(log).copied().unwrap_or(0);
-            let opened = open_partition(&folder, start, limits)
-                .map_err(StartError::io("open the partition in", &folder))?;
-            made.push(Arc::new(Partition::new(
-                *log,
-                folder,
-                Arc::clone(&settings),
-                opened,
-                tail_bytes(limits, count),
-            )));
-        }
-        catalog.insert(name.clone(), Arc::new(Topic::new(settings, topic.settings.clone(), made)));
-    }
+    let (catalog, dirty) = open_topics(root, &meta, limits)?;
     remove_strays(&partitions, &meta);
     // Never used before: the clock, in nanoseconds.
     let generation = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(1, |elapsed| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX / 2));
-    let wal = Wal::open(root, generation).map_err(StartError::io("open the write-ahead files in", root))?;
+        .map_or(1, |elapsed| {
+            u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX / 2)
+        });
+    let wal = Wal::open(root, generation)
+        .map_err(StartError::io("open the write-ahead files in", root))?;
     let checkpointer = Checkpointer::start(generation - 1).map_err(StartError::Threads)?;
     Ok(Committer {
         folder: root.clone(),
@@ -163,18 +155,55 @@ pub(crate) fn open(
         meta_journal,
         meta,
         checkpointer,
-        dirty: std::collections::HashMap::new(),
+        dirty,
         bypassed: 0,
     })
+}
+
+type Dirty = HashMap<(u64, i64), (Arc<Partition>, Arc<Segment>)>;
+
+/// Opens every partition of every topic; also says which segments have no summary that covers them.
+fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Dirty), StartError> {
+    let catalog = Catalog::default();
+    let mut dirty = Dirty::new();
+    let count = meta.topics.values().map(|topic| topic.logs.len()).sum();
+    for (name, topic) in &meta.topics {
+        let settings = Arc::new(Settings::new(keys::values(
+            &topic.settings,
+            limits.batch_bytes,
+        )));
+        let mut made = Vec::with_capacity(topic.logs.len());
+        for log in &topic.logs {
+            let folder = folder_of(root, *log);
+            let start = meta.starts.get(log).copied().unwrap_or(0);
+            let (opened, uncovered) = open_partition(&folder, start, limits)
+                .map_err(StartError::io("open the partition in", &folder))?;
+            let (settings, tail) = (Arc::clone(&settings), tail_bytes(limits, count));
+            let partition = Arc::new(Partition::new(*log, folder, settings, opened, tail));
+            for segment in uncovered {
+                dirty.insert(
+                    (*log, segment.base_offset),
+                    (Arc::clone(&partition), segment),
+                );
+            }
+            made.push(partition);
+        }
+        let topic = Topic::new(settings, topic.settings.clone(), made);
+        catalog.insert(name.clone(), Arc::new(topic));
+    }
+    Ok((catalog, dirty))
 }
 
 /// Puts the bytes of the write-ahead files where they belong, and syncs them there.
 fn replay(root: &Path) -> io::Result<()> {
     let mut open: Option<(u64, i64, Option<File>)> = None;
     let mut count = 0usize;
-    let mut touched = std::collections::BTreeSet::new();
+    let mut touched = BTreeSet::new();
     for (target, bytes) in wal::replay(root)? {
-        if open.as_ref().is_none_or(|(log, base, _)| (*log, *base) != (target.log, target.base)) {
+        if open
+            .as_ref()
+            .is_none_or(|(log, base, _)| (*log, *base) != (target.log, target.base))
+        {
             let path = target_path(root, target.log, target.base);
             // A file that is gone was deleted after all of it was done with.
             let file = OpenOptions::new().write(true).open(&path).ok();
@@ -199,7 +228,11 @@ fn replay(root: &Path) -> io::Result<()> {
 }
 
 fn target_path(root: &Path, log: u64, base: i64) -> PathBuf {
-    let folder = if log == OFFSETS_LOG { root.join("offsets") } else { folder_of(root, log) };
+    let folder = if log == OFFSETS_LOG {
+        root.join("offsets")
+    } else {
+        folder_of(root, log)
+    };
     segment::path(&folder, base)
 }
 
@@ -209,12 +242,16 @@ fn open_meta(root: &Path) -> Result<(Journal, Meta), StartError> {
         Journal::open(&folder).map_err(StartError::io("read the journal in", &folder))?;
     let mut meta = Meta::default();
     for record in records {
-        let change = serde_json::from_slice(&record)
-            .map_err(|error| StartError::Damaged { path: folder.clone(), what: error.to_string() })?;
+        let change = serde_json::from_slice(&record).map_err(|error| StartError::Damaged {
+            path: folder.clone(),
+            what: error.to_string(),
+        })?;
         meta.apply(change);
     }
     if meta.cluster.is_empty() {
-        let id = Change::Cluster { id: Uuid::new_v4().simple().to_string() };
+        let id = Change::Cluster {
+            id: Uuid::new_v4().simple().to_string(),
+        };
         journal
             .append(&meta::framed(std::slice::from_ref(&id)))
             .map_err(StartError::io("write the journal in", &folder))?;
@@ -222,7 +259,9 @@ fn open_meta(root: &Path) -> Result<(Journal, Meta), StartError> {
     }
     let compact = meta.framed();
     if journal.bytes > 2 * compact.len() as u64 {
-        journal.rewrite(&compact).map_err(StartError::io("write the journal in", &folder))?;
+        journal
+            .rewrite(&compact)
+            .map_err(StartError::io("write the journal in", &folder))?;
     }
     Ok((journal, meta))
 }
@@ -232,20 +271,29 @@ fn open_offsets(root: &Path) -> Result<(Journal, Offsets), StartError> {
     let (mut journal, records) =
         Journal::open(&folder).map_err(StartError::io("read the journal in", &folder))?;
     let offsets = Offsets::default();
-    let changes: Result<Vec<offsets::Change>, _> =
-        records.iter().map(|record| serde_json::from_slice(record)).collect();
-    offsets.apply(
-        changes.map_err(|error| StartError::Damaged { path: folder.clone(), what: error.to_string() })?,
-    );
+    let changes: Result<Vec<offsets::Change>, _> = records
+        .iter()
+        .map(|record| serde_json::from_slice(record))
+        .collect();
+    offsets.apply(changes.map_err(|error| StartError::Damaged {
+        path: folder.clone(),
+        what: error.to_string(),
+    })?);
     let compact = offsets.framed();
     if journal.bytes > 2 * compact.len() as u64 {
-        journal.rewrite(&compact).map_err(StartError::io("write the journal in", &folder))?;
+        journal
+            .rewrite(&compact)
+            .map_err(StartError::io("write the journal in", &folder))?;
     }
     Ok((journal, offsets))
 }
 
-/// Reads a partition; of segments without a sound summary every batch, of the active one what follows its summary.
-fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<Opened> {
+/// Reads a partition: of each segment what its summary does not cover. Also hands back the segments read in part.
+fn open_partition(
+    folder: &Path,
+    start: i64,
+    limits: &Limits,
+) -> io::Result<(Opened, Vec<Arc<Segment>>)> {
     fs::create_dir_all(folder)?;
     let mut bases = segment::list(folder)?;
     if bases.is_empty() {
@@ -255,11 +303,13 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<Open
     }
     let mut producers = Producers::new(limits.producers);
     let mut segments = Vec::with_capacity(bases.len());
+    let mut uncovered = Vec::new();
     let mut next_offset = bases[0];
     for (at, base) in bases.iter().enumerate() {
         let path = segment::path(folder, *base);
         let size = fs::metadata(&path)?.len();
-        let summary = Summary::read(&path, limits.producers).filter(|summary| summary.index.synced <= size);
+        let summary =
+            Summary::read(&path, limits.producers).filter(|summary| summary.index.synced <= size);
         let index = if let Some(summary) = summary {
             producers = summary.producers;
             next_offset = summary.next_offset;
@@ -268,24 +318,42 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<Open
             next_offset = *base;
             Index::empty()
         };
-        let segment = Segment::open(folder, *base, index)?;
+        let covered = index.synced;
+        let segment = Arc::new(Segment::open(folder, *base, index)?);
         next_offset = scan(&segment, size, next_offset, &mut producers)?;
-        let is_last = at + 1 == bases.len();
-        if !is_last && next_offset != bases[at + 1] {
-            tracing::error!(file = %path.display(), next_offset, "a segment of the log ends early; the records up to the next segment are missing");
+        if segment.synced() != covered || covered == 0 {
+            uncovered.push(Arc::clone(&segment));
         }
-        segments.push(Arc::new(segment));
+        match bases.get(at + 1) {
+            None => cut(&segment, size)?,
+            Some(next) if *next != next_offset => {
+                tracing::error!(file = %path.display(), next_offset, "a segment of the log is damaged; its records up to the next segment cannot be read");
+            }
+            Some(_) => {}
+        }
+        segments.push(segment);
     }
     let log_start = start.max(bases[0]).min(next_offset);
-    Ok(Opened { segments, log_start, next_offset, producers })
+    let opened = Opened {
+        segments,
+        log_start,
+        next_offset,
+        producers,
+    };
+    Ok((opened, uncovered))
 }
 
-/// Takes in the sound batches after what the index covers, and cuts off what follows them. Returns the next offset.
-fn scan(segment: &Segment, size: u64, mut next_offset: i64, producers: &mut Producers) -> io::Result<i64> {
+/// Takes in the sound batches after what the index covers. Returns the next offset.
+fn scan(
+    segment: &Segment,
+    size: u64,
+    mut next_offset: i64,
+    producers: &mut Producers,
+) -> io::Result<i64> {
     let mut index = lock(&segment.index);
     let mut batches = Scan::new(&segment.file, index.synced, size);
     while let Some((header, bytes)) = batches.next()? {
-        if header.magic != 2 || header.base_offset < next_offset || !header.matches(bytes) {
+        if header.magic != 2 || header.base_offset != next_offset || !header.matches(bytes) {
             break;
         }
         if !matches!(producers.judge(&header), Sequence::Duplicate(_)) {
@@ -294,20 +362,34 @@ fn scan(segment: &Segment, size: u64, mut next_offset: i64, producers: &mut Prod
         index.push(&header);
         next_offset = header.next_offset();
     }
-    if index.synced < size {
-        tracing::warn!(file = %segment.path.display(), bytes = size - index.synced, "cut an unfinished batch at the end of the log");
-        segment.file.set_len(index.synced)?;
+    Ok(next_offset)
+}
+
+/// Cuts off what follows the sound batches of the newest segment: the remains of a write that was never acknowledged.
+fn cut(segment: &Segment, size: u64) -> io::Result<()> {
+    let sound = segment.synced();
+    if sound < size {
+        let bytes = size - sound;
+        tracing::warn!(file = %segment.path.display(), bytes, "cut an unfinished batch at the end of the log");
+        segment.file.set_len(sound)?;
         segment.file.sync_all()?;
     }
-    Ok(next_offset)
+    Ok(())
 }
 
 /// Removes folders of partitions that no topic has: remains of a deletion or of a failed creation.
 fn remove_strays(partitions: &Path, meta: &Meta) {
-    let logs: std::collections::HashSet<String> =
-        meta.topics.values().flat_map(|topic| &topic.logs).map(|log| format!("{log:08}")).collect();
+    let logs: HashSet<String> = meta
+        .topics
+        .values()
+        .flat_map(|topic| &topic.logs)
+        .map(|log| format!("{log:08}"))
+        .collect();
     for entry in fs::read_dir(partitions).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| !logs.contains(name))
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| !logs.contains(name))
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
             tracing::warn!(%error, folder = %entry.path().display(), "cannot remove the folder of a deleted partition; it only takes space");

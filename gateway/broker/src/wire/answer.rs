@@ -9,11 +9,17 @@ use crate::storage::partition::Ends;
 /// What goes back for one request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Kafka(ResponseKind),
+    Kafka(Box<ResponseKind>),
     /// Encoded here, so that records are copied once.
     Fetched(Fetched),
     /// The client asked for none.
     Nothing,
+}
+
+impl<T: Into<ResponseKind>> From<T> for Answer {
+    fn from(kind: T) -> Answer {
+        Answer::Kafka(Box::new(kind.into()))
+    }
 }
 
 /// The answer to a fetch.
@@ -93,7 +99,11 @@ fn put_fetched(fetched: &Fetched, version: i16, out: &mut BytesMut) -> Result<()
     Ok(())
 }
 
-fn put_partition(partition: &FetchedPartition, version: i16, out: &mut BytesMut) -> Result<(), EncodeError> {
+fn put_partition(
+    partition: &FetchedPartition,
+    version: i16,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
     out.put_i32(partition.index);
     out.put_i16(partition.error);
     out.put_i64(partition.ends.high_watermark);

@@ -24,7 +24,14 @@ type Check = (&'static str, fn(&Target) -> Outcome);
 const AT_ONCE: usize = 6;
 
 fn checks() -> Vec<Check> {
-    [admin::CHECKS, produce::CHECKS, consume::CHECKS, offsets::CHECKS, groups::CHECKS].concat()
+    [
+        admin::CHECKS,
+        produce::CHECKS,
+        consume::CHECKS,
+        offsets::CHECKS,
+        groups::CHECKS,
+    ]
+    .concat()
 }
 
 /// Runs all checks and fails with the list of those that failed.
@@ -47,14 +54,17 @@ fn run(target: &Target) {
                         Ok(()) => println!("ok     {name} ({took:.1} s)"),
                         Err(error) => {
                             println!("FAILED {name} ({took:.1} s): {error}");
-                            failures.lock().unwrap().push(format!("{name}: {error}"));
+                            failures
+                                .lock()
+                                .expect("no check panics")
+                                .push(format!("{name}: {error}"));
                         }
                     }
                 }
             });
         }
     });
-    let failures = failures.into_inner().unwrap();
+    let failures = failures.into_inner().expect("no check panics");
     assert!(
         failures.is_empty(),
         "{} of {} checks failed:\n{}",

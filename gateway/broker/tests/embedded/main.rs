@@ -1,0 +1,9 @@
+//! What only the embedded log promises: crashes, full disks, hostile clients, its directory.
+
+mod child;
+mod crash;
+mod directory;
+mod full_disk;
+mod hostile;
+mod restart;
+mod support;
