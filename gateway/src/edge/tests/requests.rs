@@ -210,3 +210,21 @@ async fn requests_over_the_limit_are_shed_not_queued() {
     assert_eq!(status(&slow.until("\"slow\"").await), 200);
     assert_eq!(status(&ask(&gateway, HEAD).await), 200);
 }
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_can_call() {
+    let public = Public { origins: vec!["https://app.example".to_owned()], ..Public::default() };
+    let gateway = serve_public(&public, &Limits::default());
+    let origin = "host: localhost\r\norigin: https://app.example\r\n";
+    let asked = "access-control-request-method: POST\r\naccess-control-request-headers: authorization\r\n";
+    let answer = ask(&gateway, &format!("OPTIONS /mcp HTTP/1.1\r\n{origin}{asked}\r\n")).await;
+    assert_eq!(status(&answer), 204);
+    assert!(answer.contains("access-control-allow-headers: authorization\r\n"), "{answer}");
+    assert!(answer.contains("access-control-allow-origin: https://app.example\r\n"), "{answer}");
+    let answer = ask(&gateway, &format!("GET / HTTP/1.1\r\n{origin}\r\n")).await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("access-control-allow-origin: https://app.example\r\n"), "{answer}");
+    let foreign =
+        format!("OPTIONS /mcp HTTP/1.1\r\nhost: localhost\r\norigin: https://evil.example\r\n{asked}\r\n");
+    assert_eq!(status(&ask(&gateway, &foreign).await), 403);
+}
