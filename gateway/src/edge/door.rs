@@ -171,6 +171,11 @@ impl Rules {
         if second.is_some() || (header.is_none() && request.version() == Version::HTTP_11) {
             return refused(Reason::BadHttp, "Exactly one Host header is required.");
         }
+        if request.uri().authority().is_none()
+            && header.is_some_and(|value| self.places.is_usual(value.as_bytes()))
+        {
+            return Ok(());
+        }
         let parsed: Option<Authority> = match header.map(|value| Authority::try_from(value.as_bytes())) {
             Some(Err(_)) => return refused(Reason::BadHttp, "The Host header is no host."),
             Some(Ok(authority)) => Some(authority),
@@ -228,6 +233,8 @@ mod tests {
     fn an_ordinary_head_passes() {
         assert_eq!(check("/mcp?x=1", &[HOST, ("content-length", "3")]), Ok(()));
         assert_eq!(check("http://localhost/mcp", &[HOST]), Ok(()));
+        assert_eq!(check("/mcp", &[("host", "127.0.0.1:8080")]), Ok(()));
+        assert_eq!(check("/mcp", &[("host", "127.0.0.1:9999")]), Ok(()));
     }
 
     #[test]
