@@ -2,11 +2,13 @@
 //! further. The decision is pure ([`Rules`]); the layer only carries it out.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::TryFutureExt;
 use futures_util::future::Either;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
@@ -14,6 +16,7 @@ use hyper::{Method, Request, Response, Uri, Version};
 use tower::{Layer, Service};
 
 use super::body::Body;
+use super::cors;
 use super::host::Places;
 use super::metrics::Metrics;
 use super::refusal::refusal;
@@ -55,26 +58,38 @@ pub struct Door<S> {
     metrics: Metrics,
 }
 
+type Answer = Result<Response<Body>, Infallible>;
+
 impl<S, B> Service<Request<B>> for Door<S>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Ready<Result<Response<Body>, Infallible>>, S::Future>;
+    /// Answered here; or by the inner service, whose answer a browser has to be told more about, or not.
+    type Future = Either<Ready<Answer>, Either<Pin<Box<dyn Future<Output = Answer> + Send>>, S::Future>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.rules.check(&request) {
-            Ok(()) => Either::Right(self.inner.call(request)),
-            Err(Refused { reason, message }) => {
-                self.metrics.refused(reason);
-                Either::Left(ready(Ok(refusal(reason, message))))
-            }
+        if let Err(Refused { reason, message }) = self.rules.check(&request) {
+            self.metrics.refused(reason);
+            return Either::Left(ready(Ok(refusal(reason, message))));
         }
+        let Some(origin) = request.headers().get(ORIGIN).cloned() else {
+            return Either::Right(Either::Right(self.inner.call(request)));
+        };
+        if let Some(answer) = cors::preflight(&request) {
+            return Either::Left(ready(Ok(answer)));
+        }
+        let answer = self.inner.call(request).map_ok(|mut response| {
+            cors::allow(response.headers_mut(), origin);
+            response
+        });
+        Either::Right(Either::Left(Box::pin(answer)))
     }
 }
 
@@ -156,6 +171,11 @@ impl Rules {
         if second.is_some() || (header.is_none() && request.version() == Version::HTTP_11) {
             return refused(Reason::BadHttp, "Exactly one Host header is required.");
         }
+        if request.uri().authority().is_none()
+            && header.is_some_and(|value| self.places.is_usual(value.as_bytes()))
+        {
+            return Ok(());
+        }
         let parsed: Option<Authority> = match header.map(|value| Authority::try_from(value.as_bytes())) {
             Some(Err(_)) => return refused(Reason::BadHttp, "The Host header is no host."),
             Some(Ok(authority)) => Some(authority),
@@ -213,6 +233,8 @@ mod tests {
     fn an_ordinary_head_passes() {
         assert_eq!(check("/mcp?x=1", &[HOST, ("content-length", "3")]), Ok(()));
         assert_eq!(check("http://localhost/mcp", &[HOST]), Ok(()));
+        assert_eq!(check("/mcp", &[("host", "127.0.0.1:8080")]), Ok(()));
+        assert_eq!(check("/mcp", &[("host", "127.0.0.1:9999")]), Ok(()));
     }
 
     #[test]

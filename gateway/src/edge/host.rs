@@ -12,6 +12,8 @@ use crate::config::Public;
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     bound: SocketAddr,
+    /// What most clients write: `bound` itself. Known without being parsed.
+    usual: String,
     hosts: Vec<String>,
     origins: Vec<String>,
 }
@@ -25,7 +27,12 @@ impl Places {
             hosts.extend(public.hosts.iter().cloned());
             origins.extend(public.origins.iter().cloned());
         }
-        Self { bound, hosts, origins }
+        Self { bound, usual: bound.to_string(), hosts, origins }
+    }
+
+    /// Whether this `Host` is the listener's address as it is written mostly.
+    pub(super) fn is_usual(&self, host: &[u8]) -> bool {
+        !self.bound.ip().is_unspecified() && host == self.usual.as_bytes()
     }
 
     /// Whether `authority` (the `Host`, or HTTP/2's `:authority`) names this listener. The port does not
@@ -76,7 +83,8 @@ mod tests {
 
     fn places(bound: &str, hosts: &[&str], origins: &[&str]) -> Places {
         let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
-        Places { bound: bound.parse().unwrap(), hosts: own(hosts), origins: own(origins) }
+        let bound: SocketAddr = bound.parse().unwrap();
+        Places { hosts: own(hosts), origins: own(origins), ..Places::new(bound, None) }
     }
 
     #[test]

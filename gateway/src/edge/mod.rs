@@ -10,6 +10,7 @@
 
 mod body;
 mod collect;
+mod cors;
 mod door;
 mod host;
 mod metrics;

@@ -32,6 +32,8 @@ pub enum SseItem {
         /// One JSON text. Line ends in it, which JSON has only between tokens, become further data lines.
         data: Bytes,
     },
+    /// When the client should come back should the stream end early, as it does in a drain.
+    Retry(Duration),
     /// The stream broke: the connection or HTTP/2 stream is reset, so that it does not look complete.
     Abort,
 }
@@ -105,6 +107,10 @@ impl Events {
                     put_data(&mut head, &data);
                 }
                 frame(head.freeze())
+            }
+            Poll::Ready(Some(SseItem::Retry(after))) => {
+                self.last = Instant::now();
+                frame(Bytes::from(format!("retry: {}\n\n", after.as_millis())))
             }
             Poll::Ready(Some(SseItem::Abort)) => Poll::Ready(Some(Err(Aborted.into()))),
             Poll::Ready(None) => Poll::Ready(None),
@@ -190,6 +196,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_is_its_fields_and_an_empty_line() {
         assert_eq!(written(vec![data(None, None, "{}")]).await, "data: {}\n\n");
+        assert_eq!(written(vec![SseItem::Retry(Duration::from_secs(1))]).await, "retry: 1000\n\n");
         assert_eq!(
             written(vec![data(Some("7"), Some("message"), "{\"a\":1}"), data(None, None, "2")]).await,
             "id: 7\nevent: message\ndata: {\"a\":1}\n\ndata: 2\n\n"

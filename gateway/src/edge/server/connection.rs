@@ -2,15 +2,17 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -19,7 +21,7 @@ use tower::{Service, ServiceExt};
 
 use super::Shared;
 use super::activity::{Activity, Times};
-use super::drive::drive;
+use super::drive::{drive, is_draining};
 use super::io::{Io, Stream};
 use super::sniff::{Http, sniff};
 use crate::config::Limits;
@@ -41,6 +43,9 @@ const UNSEEN_RESET_STREAMS: usize = 20;
 /// HTTP/2: a peer that answers no ping is gone.
 const PING: Duration = Duration::from_secs(20);
 
+/// When the drain begins: how long a new connection has to say what it wants.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// The other end of the connection that a request came on (a request extension).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
@@ -56,12 +61,12 @@ pub(super) async fn serve<S>(
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let opening = open(tcp, &shared);
+    let mut opening = pin!(open(tcp, &shared));
     let mut told = draining.clone();
     let opened = tokio::select! {
-        opened = opening => opened,
-        // A connection that has not said a word has nothing to lose.
-        _ = told.changed() => return,
+        opened = &mut opening => opened,
+        // A connection that says nothing even now has nothing to lose.
+        _ = told.changed() => timeout(LAST_WORD, opening).await.unwrap_or(Ok(None)),
     };
     let ended = match opened {
         Ok(Some((stream, http, start))) => {
@@ -126,14 +131,19 @@ impl Connection {
             builder.max_headers(self.shared.limits.header_count);
         }
         let activity = Arc::new(Activity::new(Arc::clone(&self.shared.open)));
-        let entry =
-            Arc::new(Entry { peer: self.peer, activity: Arc::clone(&activity), shared: self.shared.clone() });
+        let entry = Arc::new(Entry {
+            peer: self.peer,
+            activity: Arc::clone(&activity),
+            shared: self.shared.clone(),
+            draining: self.draining.clone(),
+        });
         let metrics = self.shared.metrics.clone();
         let io = Io::new(self.stream, self.start, Arc::clone(&activity), true, metrics);
         let service = service_fn(move |request| answer(Arc::clone(&entry), service.clone(), request));
         let connection = builder.serve_connection(TokioIo::new(io), service);
         let times = times(&self.shared.limits);
-        drive(connection, http1::Connection::graceful_shutdown, &activity, &times, self.draining).await
+        drive(connection, http1::Connection::graceful_shutdown, Http::One, &activity, &times, self.draining)
+            .await
     }
 
     async fn serve_two<S>(self, service: S) -> Result<hyper::Result<()>, Cut>
@@ -155,14 +165,19 @@ impl Connection {
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING);
         let activity = Arc::new(Activity::new(Arc::clone(&self.shared.open)));
-        let entry =
-            Arc::new(Entry { peer: self.peer, activity: Arc::clone(&activity), shared: self.shared.clone() });
+        let entry = Arc::new(Entry {
+            peer: self.peer,
+            activity: Arc::clone(&activity),
+            shared: self.shared.clone(),
+            draining: self.draining.clone(),
+        });
         let metrics = self.shared.metrics.clone();
         let io = Io::new(self.stream, self.start, Arc::clone(&activity), false, metrics);
         let service = service_fn(move |request| answer(Arc::clone(&entry), service.clone(), request));
         let connection = builder.serve_connection(TokioIo::new(io), service);
         let times = times(&self.shared.limits);
-        drive(connection, http2::Connection::graceful_shutdown, &activity, &times, self.draining).await
+        drive(connection, http2::Connection::graceful_shutdown, Http::Two, &activity, &times, self.draining)
+            .await
     }
 }
 
@@ -175,6 +190,7 @@ struct Entry {
     peer: Peer,
     activity: Arc<Activity>,
     shared: Shared,
+    draining: watch::Receiver<Option<Instant>>,
 }
 
 /// Takes one request in, sheds it when there are too many, and sees its answer out.
@@ -187,6 +203,7 @@ where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     let started = Instant::now();
+    let version = request.version();
     let open = entry.activity.open();
     let shared = &entry.shared;
     let mut response = match Turn::take(&shared.waiting, shared.limits.in_flight) {
@@ -204,6 +221,10 @@ where
     };
     shared.metrics.answered(response.status(), started.elapsed().as_secs_f64());
     response.body_mut().hold(open);
+    if is_draining(&entry.draining) && version <= Version::HTTP_11 {
+        // HTTP/1.1's way to say that the next request goes elsewhere; hyper closes after it.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response)
 }
 

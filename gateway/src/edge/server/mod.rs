@@ -36,7 +36,7 @@ pub use bind::{BindError, Setting};
 pub use connection::Peer;
 
 use gate::Gate;
-use worker::Worker;
+use worker::{Left, Worker};
 
 /// A bound listener that does not serve yet.
 #[derive(Debug)]
@@ -49,15 +49,15 @@ pub struct Server {
 
 /// What all connections of a listener share.
 #[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) gate: Arc<Gate>,
-    pub(super) tls: Option<TlsAcceptor>,
-    pub(super) limits: Arc<Limits>,
-    pub(super) metrics: Metrics,
+struct Shared {
+    gate: Arc<Gate>,
+    tls: Option<TlsAcceptor>,
+    limits: Arc<Limits>,
+    metrics: Metrics,
     /// Requests whose answer's last byte is not taken yet.
-    pub(super) open: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
     /// Requests without an answer yet.
-    pub(super) waiting: Arc<AtomicUsize>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -160,7 +160,7 @@ where
         .enable_all()
         .build()
         .map_err(|source| BindError::Start { setting, source })?;
-    let (report, cut) = oneshot::channel();
+    let (report, left) = oneshot::channel();
     let (release, released) = oneshot::channel::<()>();
     let thread = thread::Builder::new()
         .name(format!("{}-{index}", setting.listener()))
@@ -174,12 +174,12 @@ where
             runtime.shutdown_timeout(Duration::from_millis(100));
         })
         .map_err(|source| BindError::Start { setting, source })?;
-    Ok(Started { cut, release, thread })
+    Ok(Started { left, release, thread })
 }
 
 #[derive(Debug)]
 struct Started {
-    cut: oneshot::Receiver<usize>,
+    left: oneshot::Receiver<Left>,
     release: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -203,36 +203,37 @@ impl Running {
     /// spawned on them can still be ended in order.
     pub async fn drain(self, grace: Duration) -> Drained {
         self.drain.send_replace(Some(Instant::now() + grace));
-        let (mut cut_connections, mut workers) = (0, Vec::with_capacity(self.workers.len()));
+        let mut drained =
+            Drained { cut_connections: 0, cut_requests: 0, release: Vec::new(), threads: Vec::new() };
         for worker in self.workers {
             // A worker that panicked has cut its connections itself; how many is not known.
-            cut_connections += worker.cut.await.unwrap_or(0);
-            workers.push((Some(worker.release), Some(worker.thread)));
+            let left = worker.left.await.unwrap_or_default();
+            drained.cut_connections += left.connections;
+            drained.cut_requests = drained.cut_requests.max(left.requests);
+            drained.release.push(worker.release);
+            drained.threads.push(worker.thread);
         }
-        Drained { cut_connections, cut_requests: self.open.load(Ordering::Relaxed), workers }
+        drained
     }
 }
 
-/// The end of a listener.
+/// The end of a listener. Dropping it ends the workers and waits for their threads.
 #[derive(Debug)]
 pub struct Drained {
     /// Connections that were still open after the grace period.
     pub cut_connections: usize,
     /// Requests on them whose answers were not complete.
     pub cut_requests: usize,
-    workers: Vec<(Option<oneshot::Sender<()>>, Option<JoinHandle<()>>)>,
+    release: Vec<oneshot::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Drained {
     fn drop(&mut self) {
-        for (release, _) in &mut self.workers {
-            drop(release.take());
-        }
-        for (_, thread) in &mut self.workers {
-            if let Some(thread) = thread.take() {
-                // A panic was reported by its thread already.
-                let _ = thread.join();
-            }
+        self.release.clear();
+        for thread in self.threads.drain(..) {
+            // A panic was reported by its thread already.
+            let _ = thread.join();
         }
     }
 }

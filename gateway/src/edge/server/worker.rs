@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -32,9 +33,17 @@ const FAREWELLS: usize = 64;
 
 /// What a refused connection is told.
 const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 81\r\n\
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 84\r\n\
     retry-after: 1\r\nconnection: close\r\n\r\n\
     {\"error\":{\"reason\":\"overloaded\",\"message\":\"Too many connections; try again later.\"}}";
+
+/// What was still there at the end of the drain, and was cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Left {
+    pub(super) connections: usize,
+    /// Open requests of the whole listener, as this worker saw them.
+    pub(super) requests: usize,
+}
 
 pub(super) struct Worker {
     pub(super) listener: std::net::TcpListener,
@@ -43,8 +52,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Serves until the drain is over; gives back how many connections it had to cut.
-    pub(super) async fn run<S>(self, service: S) -> usize
+    /// Serves until the drain is over; gives back what it had to cut.
+    pub(super) async fn run<S>(self, service: S) -> Left
     where
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
@@ -131,13 +140,13 @@ where
     }
 
     /// Waits for the connections until `deadline`, then cuts what is left and counts it.
-    async fn finish(mut self, deadline: Instant) -> usize {
+    async fn finish(mut self, deadline: Instant) -> Left {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout_at(deadline, all).await.is_ok() {
-            return 0;
+            return Left::default();
         }
-        let left = self.tasks.len();
-        for _ in 0..left {
+        let left = Left { connections: self.tasks.len(), requests: self.shared.open.load(Ordering::Relaxed) };
+        for _ in 0..left.connections {
             self.shared.metrics.cut(Cut::Drain);
         }
         self.tasks.shutdown().await;
