@@ -1,18 +1,15 @@
-//! Decision tests as data: `<policies>/tests/*.yaml`, run by `kamf check` and by the tests of this crate.
+//! Decision tests as data: `<policies>/tests/*.json`, run by `kamf check` and by the tests of this crate.
 //!
-//! ```yaml
-//! callers:
-//!   analyst: { tenant: demo, groups: [readers] }
-//! tests:
-//!   - name: a reader may not buy
-//!     caller: analyst
-//!     action: call_tool
-//!     resource: Tool::"ledger/buy"
-//!     arguments: { milli_ounces: 1000 }
-//!     expect: deny
-//!     policies: []          # the ids that make the decision; left out: any
-//!     visible: false        # whether lists show it; left out: not asked
+//! ```json
+//! { "callers": { "analyst": { "tenant": "demo", "groups": ["readers"] } },
+//!   "tests": [
+//!     { "name": "a reader may not buy", "caller": "analyst", "action": "call_tool",
+//!       "resource": "Tool::\"ledger/buy\"", "arguments": { "milli_ounces": 1000 },
+//!       "expect": "deny", "policies": [], "visible": false } ] }
 //! ```
+//!
+//! `policies` are the ids that make the decision, `visible` whether lists show the resource, `dialect`
+//! the protocol version (the newest unless set); what is left out is not asked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -107,7 +104,7 @@ pub fn run_tests(directory: &Path) -> Result<TestReport, PolicyError> {
 /// None where there is no such folder: tests are recommended, not required.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_tests = |path: &PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+    let is_tests = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
     let mut files: Vec<_> = entries.filter(is_tests).collect();
     files.sort_unstable();
     files
@@ -116,9 +113,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn read(file: &Path) -> Result<Cases, Mistake> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Mistake::of_file(file, format!("cannot be read: {error}")))?;
-    serde_saphyr::from_str(&text).map_err(|error| {
-        let place = error.location().map(|at| (at.line() as usize, at.column() as usize));
-        Mistake { file: file.to_owned(), place, message: error.without_snippet().to_string() }
+    serde_json::from_str(&text).map_err(|error| {
+        let place = Some((error.line(), error.column()));
+        Mistake { file: file.to_owned(), place, message: error.to_string() }
     })
 }
 

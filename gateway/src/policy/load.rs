@@ -1,11 +1,12 @@
 //! A folder of `*.cedar` files to policies that can be evaluated: parsed, named, validated, sliced.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cedar_policy::{
-    Effect, Entity, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator,
+    Effect, Entity, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator,
 };
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
@@ -82,6 +83,8 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, Mistake> {
 
 struct Loader {
     plain: Validator,
+    /// For policies that look at arguments, by what they look at: making one costs more than using it.
+    widened: HashMap<String, Validator>,
     rules: Vec<Rule>,
     /// Where each id was given.
     ids: HashMap<PolicyId, PathBuf>,
@@ -114,6 +117,7 @@ impl Loader {
             .map_err(|error| Mistake::of_file(Path::new("kamf.cedarschema"), error))?;
         Ok(Self {
             plain: Validator::new(schema),
+            widened: HashMap::new(),
             rules: Vec::new(),
             ids: HashMap::new(),
             digest: Sha256::new(),
@@ -180,15 +184,7 @@ impl Loader {
         let parsed = policy.to_pst().map_err(|error| one(format!("{prefix}{error}")))?;
         let arguments =
             analysis::arguments(parsed.body().clauses()).map_err(|why| one(format!("{prefix}{why}")))?;
-        let widened;
-        let validator = if arguments.is_empty() {
-            &self.plain
-        } else {
-            let schema: Schema =
-                schema::with_arguments(&arguments).map_err(|error| one(format!("{prefix}{error}")))?;
-            widened = Validator::new(schema);
-            &widened
-        };
+        let validator = self.validator(&arguments).map_err(|error| one(format!("{prefix}{error}")))?;
         validate(validator, source, at, &prefix, &policy)?;
         Ok(Rule {
             forbids: policy.effect() == Effect::Forbid,
@@ -196,6 +192,16 @@ impl Loader {
             policy,
             arguments,
         })
+    }
+
+    fn validator(&mut self, arguments: &Shape) -> Result<&Validator, String> {
+        if arguments.is_empty() {
+            return Ok(&self.plain);
+        }
+        match self.widened.entry(arguments.to_string()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Validator::new(schema::with_arguments(arguments)?))),
+        }
     }
 
     fn finish(self) -> Result<Book, PolicyError> {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::message::{Dialect, Operation};
+use crate::schema::Checked;
 
 use super::action::Resource;
 use super::decision::Decision;
@@ -17,9 +18,23 @@ pub trait Subject {
     fn arguments(&self) -> Option<&Value>;
 }
 
+impl Subject for Checked {
+    fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn arguments(&self) -> Option<&Value> {
+        self.tool_arguments()
+    }
+}
+
 /// A message whose caller may send it. Only [`Policies::permit`] makes one.
 #[derive(Debug)]
-pub struct Permitted<T> {
+pub struct Permitted<T = Checked> {
     message: T,
     principal: Principal,
     decision: Decision,
@@ -28,7 +43,7 @@ pub struct Permitted<T> {
 /// A message whose caller may not, with what the record of the refusal needs.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", decision.message)]
-pub struct Denied<T> {
+pub struct Denied<T = Checked> {
     pub message: T,
     pub principal: Principal,
     pub decision: Decision,
