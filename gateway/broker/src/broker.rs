@@ -46,10 +46,8 @@ impl Broker {
     pub fn start(options: Options) -> Result<Broker, StartError> {
         check(&options)?;
         let listener = bind(options.listen)?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen {
-            address: options.listen,
-            source,
-        })?;
+        let address =
+            listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
         let directory = Directory::open(&options.directory)?;
         let health = Arc::new(HealthCell::default());
         let committer = open::open(&directory, &options.limits, Arc::clone(&health))?;
@@ -63,21 +61,12 @@ impl Broker {
             Arc::clone(&committer.offsets),
             Arc::clone(&health),
         ));
-        let committing =
-            start_committing(committer, Arc::clone(&queue)).map_err(StartError::Threads)?;
+        let committing = start_committing(committer, Arc::clone(&queue)).map_err(StartError::Threads)?;
         let (stop, stopped) = watch::channel(false);
         let network = start_network(node, listener, stopped).inspect_err(|_| queue.close())?;
         tracing::info!(%address, directory = %options.directory.display(), "the log is open");
         let (network, committing, directory) = (Some(network), Some(committing), Some(directory));
-        Ok(Broker {
-            address,
-            health,
-            stop,
-            network,
-            committing,
-            directory,
-            queue,
-        })
+        Ok(Broker { address, health, stop, network, committing, directory, queue })
     }
 
     /// Where it listens.
@@ -87,8 +76,7 @@ impl Broker {
 
     /// Whether records are taken.
     pub fn health(&self) -> Health {
-        let ended =
-            |thread: &Option<JoinHandle<()>>| thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let ended = |thread: &Option<JoinHandle<()>>| thread.as_ref().is_none_or(JoinHandle::is_finished);
         if ended(&self.network) || ended(&self.committing) {
             self.health.failed("a thread of the log has ended");
         }
@@ -150,12 +138,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 fn start_committing(committer: Committer, queue: Arc<Queue>) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name("log-commit".into())
-        .spawn(move || {
-            let _abort = Abort;
-            committer.run(&queue);
-        })
+    thread::Builder::new().name("log-commit".into()).spawn(move || {
+        let _abort = Abort;
+        committer.run(&queue);
+    })
 }
 
 fn start_network(
@@ -174,9 +160,7 @@ fn start_network(
             let listener = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => listener,
                 Err(error) => {
-                    return node
-                        .health
-                        .failed(&format!("cannot use the listening socket: {error}"));
+                    return node.health.failed(&format!("cannot use the listening socket: {error}"));
                 }
             };
             tokio::select! {
@@ -187,10 +171,7 @@ fn start_network(
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
     };
-    thread::Builder::new()
-        .name("log-net".into())
-        .spawn(work)
-        .map_err(StartError::Threads)
+    thread::Builder::new().name("log-net".into()).spawn(work).map_err(StartError::Threads)
 }
 
 /// Retention, a look at a full disk, and the forgetting of old offsets, for ever.
@@ -207,20 +188,16 @@ async fn care(node: &Node) {
             continue;
         }
         retained = Instant::now();
-        node.queue
-            .push(Job::Task(Box::new(|committer| committer.retain(now_ms()))));
-        let oldest = now_ms().saturating_sub(
-            i64::try_from(node.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX),
-        );
+        node.queue.push(Job::Task(Box::new(|committer| committer.retain(now_ms()))));
+        let oldest = now_ms()
+            .saturating_sub(i64::try_from(node.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX));
         let silent = node
             .offsets
             .silent_since(oldest)
             .into_iter()
             .filter(|group| node.groups.with(group, |_| ()).is_none());
         let changes: Vec<Change> = silent.map(|group| Change::Group { group }).collect();
-        node.queue.push(Job::Task(Box::new(move |committer| {
-            committer.forget_offsets(changes)
-        })));
+        node.queue.push(Job::Task(Box::new(move |committer| committer.forget_offsets(changes))));
     }
 }
 

@@ -65,15 +65,8 @@ pub enum StartError {
 
 impl StartError {
     /// Names the step and the path of a failed file operation.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> StartError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StartError {
         let path = path.into();
-        move |source| StartError::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| StartError::Io { action, path, source }
     }
 }

@@ -103,17 +103,11 @@ impl Node {
                     return Some(ids.next - 1);
                 }
             }
-            let below = self
-                .queue
-                .run(|committer| committer.reserve_producers(PRODUCER_BLOCK))
-                .await?
-                .ok()?;
+            let below =
+                self.queue.run(|committer| committer.reserve_producers(PRODUCER_BLOCK)).await?.ok()?;
             let mut ids = lock(&self.producers);
             if below > ids.below {
-                *ids = ProducerIds {
-                    next: below - PRODUCER_BLOCK,
-                    below,
-                };
+                *ids = ProducerIds { next: below - PRODUCER_BLOCK, below };
             }
         }
     }

@@ -6,18 +6,16 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, http::request::Parts};
-use serde_json::Value;
 
 use super::path::Path;
 use super::respond::{self, Refused};
 use super::{Front, Gateway};
 use crate::edge::{self, Body, BodyLimits};
-use crate::message::{Dialect, Mode, Name, Operation, RelayId, Trace};
+use crate::message::{Dialect, Mode, Name, RelayId, Trace};
 use crate::outcome::Reason;
-use crate::policy::{Decision, Principal, Subject};
+use crate::policy::{Decision, Principal};
 use crate::protocol::Parsed;
 use crate::relay::Admitted;
-use crate::schema::Checked;
 
 /// Who calls; refused before anything else is looked at.
 pub(super) fn authenticate(
@@ -186,18 +184,4 @@ pub(super) fn accepts(headers: &HeaderMap, media: &str) -> bool {
 /// A plain JSON answer with status 200.
 pub(super) fn ok(body: Bytes) -> Response<Body> {
     respond::json(hyper::StatusCode::OK, body, None)
-}
-
-impl Subject for Checked {
-    fn operation(&self) -> Operation {
-        self.operation
-    }
-
-    fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    fn arguments(&self) -> Option<&Value> {
-        self.tool_arguments()
-    }
 }

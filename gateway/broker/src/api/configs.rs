@@ -42,9 +42,7 @@ const SUBTRACT: i8 = 3;
 
 /// The value in force and whether it is the default.
 pub(super) fn shown<'a>(key: &Key, given: &'a BTreeMap<String, String>) -> (&'a str, bool) {
-    given
-        .get(key.name)
-        .map_or((key.default, true), |value| (value.as_str(), false))
+    given.get(key.name).map_or((key.default, true), |value| (value.as_str(), false))
 }
 
 pub(super) fn entry_source(is_default: bool) -> i8 {
@@ -59,9 +57,9 @@ pub(super) fn describe(node: &Node, request: DescribeConfigsRequest) -> Describe
             .with_resource_name(resource.resource_name.clone());
         match entries(node, &resource, synonyms) {
             Ok(configs) => result.with_configs(configs),
-            Err((error, reason)) => result
-                .with_error_code(error.code())
-                .with_error_message(Some(text(reason))),
+            Err((error, reason)) => {
+                result.with_error_code(error.code()).with_error_message(Some(text(reason)))
+            }
         }
     });
     DescribeConfigsResponse::default().with_results(results.collect())
@@ -80,10 +78,8 @@ fn entries(
     };
     match resource.resource_type {
         TOPIC => {
-            let topic = node
-                .catalog
-                .topic(&resource.resource_name)
-                .ok_or_else(|| refusal(&ChangeError::Unknown))?;
+            let topic =
+                node.catalog.topic(&resource.resource_name).ok_or_else(|| refusal(&ChangeError::Unknown))?;
             let given = read(&topic.given);
             Ok(keys::KEYS
                 .iter()
@@ -91,10 +87,7 @@ fn entries(
                 .map(|key| topic_entry(key, &given, synonyms))
                 .collect())
         }
-        BROKER => Ok(broker_entries(node)
-            .into_iter()
-            .filter(|entry| wanted(&entry.name))
-            .collect()),
+        BROKER => Ok(broker_entries(node).into_iter().filter(|entry| wanted(&entry.name)).collect()),
         other => Err((
             ResponseError::InvalidRequest,
             format!("there are no settings of resources of type {other}"),
@@ -102,11 +95,7 @@ fn entries(
     }
 }
 
-fn topic_entry(
-    key: &Key,
-    given: &BTreeMap<String, String>,
-    synonyms: bool,
-) -> DescribeConfigsResourceResult {
+fn topic_entry(key: &Key, given: &BTreeMap<String, String>, synonyms: bool) -> DescribeConfigsResourceResult {
     let (value, is_default) = shown(key, given);
     let synonym = |value: &str, source| {
         DescribeConfigsSynonym::default()
@@ -150,14 +139,8 @@ fn broker_entries(node: &Node) -> Vec<DescribeConfigsResourceResult> {
         ("message.max.bytes", limits.batch_bytes.to_string()),
         ("fetch.max.bytes", limits.fetch_bytes.to_string()),
         ("group.max.size", limits.members.to_string()),
-        (
-            "connections.max.idle.ms",
-            limits.idle.as_millis().to_string(),
-        ),
-        (
-            "log.retention.check.interval.ms",
-            limits.retention_check.as_millis().to_string(),
-        ),
+        ("connections.max.idle.ms", limits.idle.as_millis().to_string()),
+        ("log.retention.check.interval.ms", limits.retention_check.as_millis().to_string()),
         ("auto.create.topics.enable", "false".to_owned()),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ];
@@ -175,11 +158,10 @@ fn broker_entries(node: &Node) -> Vec<DescribeConfigsResourceResult> {
 pub(super) async fn alter(node: Arc<Node>, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
-        let changes = resource.configs.into_iter().map(|config| {
-            AlterableConfig::default()
-                .with_name(config.name)
-                .with_value(config.value)
-        });
+        let changes = resource
+            .configs
+            .into_iter()
+            .map(|config| AlterableConfig::default().with_name(config.name).with_value(config.value));
         let altered = apply(
             &node,
             resource.resource_type,
@@ -194,9 +176,7 @@ pub(super) async fn alter(node: Arc<Node>, request: AlterConfigsRequest) -> Alte
             .with_error_code(code)
             .with_error_message(reason);
         responses.push(
-            response
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name),
+            response.with_resource_type(resource.resource_type).with_resource_name(resource.resource_name),
         );
     }
     AlterConfigsResponse::default().with_responses(responses)
@@ -223,9 +203,7 @@ pub(super) async fn alter_some(
             .with_error_code(code)
             .with_error_message(reason);
         responses.push(
-            response
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name),
+            response.with_resource_type(resource.resource_type).with_resource_name(resource.resource_name),
         );
     }
     IncrementalAlterConfigsResponse::default().with_responses(responses)
@@ -247,20 +225,10 @@ async fn apply(
     validate_only: bool,
 ) -> Result<(), Refusal> {
     if kind != TOPIC {
-        return Err((
-            ResponseError::InvalidRequest,
-            "only settings of topics can be altered".to_owned(),
-        ));
+        return Err((ResponseError::InvalidRequest, "only settings of topics can be altered".to_owned()));
     }
-    let topic = node
-        .catalog
-        .topic(name)
-        .ok_or_else(|| refusal(&ChangeError::Unknown))?;
-    let mut given = if afresh {
-        BTreeMap::new()
-    } else {
-        read(&topic.given).clone()
-    };
+    let topic = node.catalog.topic(name).ok_or_else(|| refusal(&ChangeError::Unknown))?;
+    let mut given = if afresh { BTreeMap::new() } else { read(&topic.given).clone() };
     for change in changes {
         apply_one(&mut given, &change).map_err(|reason| (ResponseError::InvalidConfig, reason))?;
     }
@@ -268,13 +236,8 @@ async fn apply(
         return Ok(());
     }
     let (name, limits) = (name.to_owned(), node.limits.clone());
-    let altered = node
-        .queue
-        .run(move |committer| committer.set_settings(&name, given, &limits))
-        .await;
-    altered
-        .ok_or_else(stopping)?
-        .map_err(|error| refusal(&error))
+    let altered = node.queue.run(move |committer| committer.set_settings(&name, given, &limits)).await;
+    altered.ok_or_else(stopping)?.map_err(|error| refusal(&error))
 }
 
 fn apply_one(given: &mut BTreeMap<String, String>, change: &AlterableConfig) -> Result<(), String> {
@@ -291,12 +254,8 @@ fn apply_one(given: &mut BTreeMap<String, String>, change: &AlterableConfig) -> 
         (APPEND, Some(value)) if listed => format!("{},{value}", shown(key, given).0),
         (SUBTRACT, Some(value)) if listed => {
             let gone: Vec<&str> = value.split(',').map(str::trim).collect();
-            let kept: Vec<&str> = shown(key, given)
-                .0
-                .split(',')
-                .map(str::trim)
-                .filter(|word| !gone.contains(word))
-                .collect();
+            let kept: Vec<&str> =
+                shown(key, given).0.split(',').map(str::trim).filter(|word| !gone.contains(word)).collect();
             kept.join(",")
         }
         _ => return Err(format!("{name} is no list, or the operation is unknown")),

@@ -37,10 +37,7 @@ async fn ask_everything(broker: &Broker, but: Option<ApiKey>) {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 #[test]
@@ -50,10 +47,7 @@ fn every_answer_at_every_version_is_readable() {
     runtime().block_on(async {
         // Once with nothing there, once with a topic, committed offsets and all.
         ask_everything(&broker, None).await;
-        let create = APIS
-            .iter()
-            .find(|api| api.key == ApiKey::CreateTopics)
-            .unwrap();
+        let create = APIS.iter().find(|api| api.key == ApiKey::CreateTopics).unwrap();
         let mut frame = samples::framed(create, 4, 1).to_vec();
         // The last byte of the request says that it is only to be checked.
         *frame.last_mut().unwrap() = 0;
@@ -74,9 +68,7 @@ fn a_version_of_the_future_is_answered_with_what_is_spoken() {
         let mut answer = ask(&mut stream, &frame, "versions").await;
         let header = ResponseHeader::decode(&mut answer, 0).unwrap();
         let kind = ResponseKind::decode(ApiKey::ApiVersions, &mut answer, 0).unwrap();
-        let ResponseKind::ApiVersions(versions) = kind else {
-            panic!("{kind:?}")
-        };
+        let ResponseKind::ApiVersions(versions) = kind else { panic!("{kind:?}") };
         assert_eq!((header.correlation_id, versions.error_code), (5, 35));
         assert_eq!(versions.api_keys.len(), APIS.len());
     });

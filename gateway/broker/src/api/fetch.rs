@@ -64,26 +64,18 @@ fn wait_on_all(node: &Node, fetched: &Fetched, arrival: &Arc<Arrival>) -> bool {
 }
 
 async fn collect(node: &Node, request: &FetchRequest) -> Pass {
-    let mut pass = Pass {
-        fetched: Fetched::default(),
-        bytes: 0,
-        failed: false,
-    };
+    let mut pass = Pass { fetched: Fetched::default(), bytes: 0, failed: false };
     let most = size(request.max_bytes).min(node.limits.fetch_bytes);
     pass.fetched.topics.reserve(request.topics.len());
     for asked in &request.topics {
         let topic = node.catalog.topic(&asked.topic);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for part in &asked.partitions {
-            let partition = topic
-                .as_ref()
-                .and_then(|topic| topic.partition(part.partition));
+            let partition = topic.as_ref().and_then(|topic| topic.partition(part.partition));
             let read = match partition {
                 None => Err(ResponseError::UnknownTopicOrPartition),
                 Some(partition) => {
-                    let left = most
-                        .saturating_sub(pass.bytes)
-                        .min(size(part.partition_max_bytes));
+                    let left = most.saturating_sub(pass.bytes).min(size(part.partition_max_bytes));
                     read(&partition, part.fetch_offset, left, pass.bytes == 0).await
                 }
             };
@@ -108,10 +100,8 @@ async fn read(
         Available::OutOfRange => Err(ResponseError::OffsetOutOfRange),
         Available::Batches(batches) => Ok((ends, batches)),
         Available::File(segment) => {
-            let read = tokio::task::spawn_blocking(move || {
-                read_segment(&segment, offset, most, at_least_one)
-            })
-            .await;
+            let read =
+                tokio::task::spawn_blocking(move || read_segment(&segment, offset, most, at_least_one)).await;
             match read {
                 Ok(Ok(batches)) => Ok((ends, batches)),
                 Ok(Err(error)) => {
@@ -132,25 +122,12 @@ fn take_in(
     match read {
         Ok((ends, batches)) => {
             pass.bytes += batches.iter().map(bytes::Bytes::len).sum::<usize>();
-            FetchedPartition {
-                index: part.partition,
-                error: 0,
-                ends,
-                batches,
-            }
+            FetchedPartition { index: part.partition, error: 0, ends, batches }
         }
         Err(error) => {
             pass.failed = true;
-            let ends = Ends {
-                log_start: -1,
-                high_watermark: -1,
-            };
-            FetchedPartition {
-                index: part.partition,
-                error: error.code(),
-                ends,
-                batches: Vec::new(),
-            }
+            let ends = Ends { log_start: -1, high_watermark: -1 };
+            FetchedPartition { index: part.partition, error: error.code(), ends, batches: Vec::new() }
         }
     }
 }

@@ -8,8 +8,8 @@ use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    GroupId, ListGroupsRequest, ListGroupsResponse,
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
+    ListGroupsRequest, ListGroupsResponse,
 };
 
 use super::group_offsets::journal;
@@ -28,9 +28,11 @@ pub(super) fn describe(node: &Node, request: DescribeGroupsRequest) -> DescribeG
         let described = node.groups.with(&id, describe_live).unwrap_or_else(|| {
             let known = node.offsets.has(&id);
             let state = if known { State::Empty.name() } else { DEAD };
-            DescribedGroup::default()
-                .with_group_state(text(state))
-                .with_protocol_type(text(if known { CONSUMER } else { "" }))
+            DescribedGroup::default().with_group_state(text(state)).with_protocol_type(text(if known {
+                CONSUMER
+            } else {
+                ""
+            }))
         });
         described.with_group_id(id)
     });
@@ -58,20 +60,13 @@ fn describe_live(group: &Group) -> DescribedGroup {
     DescribedGroup::default()
         .with_group_state(text(group.state.name()))
         .with_protocol_type(group.protocol_type.clone())
-        .with_protocol_data(if settled {
-            group.protocol.clone()
-        } else {
-            text("")
-        })
+        .with_protocol_data(if settled { group.protocol.clone() } else { text("") })
         .with_members(members.collect())
 }
 
 pub(super) fn list(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
-    let with_offsets = node
-        .offsets
-        .groups()
-        .into_iter()
-        .map(|name| (name, (State::Empty.name(), text(CONSUMER))));
+    let with_offsets =
+        node.offsets.groups().into_iter().map(|name| (name, (State::Empty.name(), text(CONSUMER))));
     let live = node
         .groups
         .all()
@@ -81,19 +76,15 @@ pub(super) fn list(node: &Node, request: &ListGroupsRequest) -> ListGroupsRespon
     let all: BTreeMap<String, _> = with_offsets.chain(live).collect();
     let wanted = |state: &str| {
         request.states_filter.is_empty()
-            || request
-                .states_filter
-                .iter()
-                .any(|wanted| wanted.eq_ignore_ascii_case(state))
+            || request.states_filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(state))
     };
-    let groups = all.into_iter().filter(|(_, (state, _))| wanted(state)).map(
-        |(name, (state, protocol_type))| {
+    let groups =
+        all.into_iter().filter(|(_, (state, _))| wanted(state)).map(|(name, (state, protocol_type))| {
             ListedGroup::default()
                 .with_group_id(GroupId(text(name)))
                 .with_protocol_type(protocol_type)
                 .with_group_state(text(state))
-        },
-    );
+        });
     ListGroupsResponse::default().with_groups(groups.collect())
 }
 
@@ -106,24 +97,12 @@ pub(super) async fn delete(node: Arc<Node>, request: DeleteGroupsRequest) -> Del
             ResponseError::GroupIdNotFound.code()
         } else if !node.groups.remove(&id) {
             ResponseError::NonEmptyGroup.code()
-        } else if known
-            && !journal(
-                &node,
-                vec![Change::Group {
-                    group: id.to_string(),
-                }],
-            )
-            .await
-        {
+        } else if known && !journal(&node, vec![Change::Group { group: id.to_string() }]).await {
             ResponseError::CoordinatorLoadInProgress.code()
         } else {
             0
         };
-        results.push(
-            DeletableGroupResult::default()
-                .with_group_id(id)
-                .with_error_code(code),
-        );
+        results.push(DeletableGroupResult::default().with_group_id(id).with_error_code(code));
     }
     DeleteGroupsResponse::default().with_results(results)
 }

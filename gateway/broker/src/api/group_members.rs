@@ -38,10 +38,7 @@ pub(super) fn join(
         None
     };
     let answer = match error {
-        Some(error) => answered(Err(JoinRefused {
-            error,
-            member: request.member_id.to_string(),
-        })),
+        Some(error) => answered(Err(JoinRefused { error, member: request.member_id.to_string() })),
         None => node.groups.join(
             &request.group_id,
             Join {
@@ -57,9 +54,7 @@ pub(super) fn join(
                     .collect(),
                 session,
                 // Version 0 does not say; a session is what its clients mean.
-                rebalance: millis(request.rebalance_timeout_ms)
-                    .max(session)
-                    .min(SESSION_MAX),
+                rebalance: millis(request.rebalance_timeout_ms).max(session).min(SESSION_MAX),
                 id_first: asker.version >= ID_FIRST,
             },
         ),
@@ -74,14 +69,7 @@ fn answered(answer: JoinAnswer) -> oneshot::Receiver<JoinAnswer> {
 }
 
 fn join_response(answer: Result<JoinAnswer, oneshot::error::RecvError>) -> JoinGroupResponse {
-    let Joined {
-        generation,
-        protocol_type,
-        protocol,
-        leader,
-        member,
-        members,
-    } = match answer {
+    let Joined { generation, protocol_type, protocol, leader, member, members } = match answer {
         Ok(Ok(joined)) => joined,
         Ok(Err(JoinRefused { error, member })) => return join_refused(error, member),
         // The client asked again on the same connection; the later answer counts.
@@ -115,47 +103,29 @@ pub(super) fn sync(
     request: SyncGroupRequest,
 ) -> impl Future<Output = SyncGroupResponse> + Send + use<> {
     let instance = request.group_instance_id;
-    let caller = Caller {
-        member: &request.member_id,
-        instance: instance.as_ref(),
-        generation: request.generation_id,
-    };
-    let assignments = request
-        .assignments
-        .into_iter()
-        .map(|given| (given.member_id, given.assignment))
-        .collect();
+    let caller =
+        Caller { member: &request.member_id, instance: instance.as_ref(), generation: request.generation_id };
+    let assignments =
+        request.assignments.into_iter().map(|given| (given.member_id, given.assignment)).collect();
     let named = (request.protocol_type, request.protocol_name);
     let answer = node.groups.sync(&request.group_id, &caller, assignments);
     async move { sync_response(answer.await, &named) }
 }
 
-type Named = (
-    Option<kafka_protocol::protocol::StrBytes>,
-    Option<kafka_protocol::protocol::StrBytes>,
-);
+type Named = (Option<kafka_protocol::protocol::StrBytes>, Option<kafka_protocol::protocol::StrBytes>);
 
-fn sync_response(
-    answer: Result<SyncAnswer, oneshot::error::RecvError>,
-    named: &Named,
-) -> SyncGroupResponse {
-    let Synced {
-        protocol_type,
-        protocol,
-        assignment,
-    } = match answer {
+fn sync_response(answer: Result<SyncAnswer, oneshot::error::RecvError>, named: &Named) -> SyncGroupResponse {
+    let Synced { protocol_type, protocol, assignment } = match answer {
         Ok(Ok(synced)) => synced,
         Ok(Err(error)) => return SyncGroupResponse::default().with_error_code(error.code()),
         Err(_) => {
-            return SyncGroupResponse::default()
-                .with_error_code(ResponseError::RebalanceInProgress.code());
+            return SyncGroupResponse::default().with_error_code(ResponseError::RebalanceInProgress.code());
         }
     };
     let agrees = named.0.as_ref().is_none_or(|named| *named == protocol_type)
         && named.1.as_ref().is_none_or(|named| *named == protocol);
     if !agrees {
-        return SyncGroupResponse::default()
-            .with_error_code(ResponseError::InconsistentGroupProtocol.code());
+        return SyncGroupResponse::default().with_error_code(ResponseError::InconsistentGroupProtocol.code());
     }
     SyncGroupResponse::default()
         .with_protocol_type(Some(protocol_type))
@@ -183,9 +153,7 @@ pub(super) fn leave(node: &Node, request: LeaveGroupRequest, version: i16) -> Le
         )));
     }
     let members = request.members.into_iter().map(|member| {
-        let left = node
-            .groups
-            .leave(&group, &member.member_id, member.group_instance_id.as_ref());
+        let left = node.groups.leave(&group, &member.member_id, member.group_instance_id.as_ref());
         MemberResponse::default()
             .with_member_id(member.member_id)
             .with_group_instance_id(member.group_instance_id)

@@ -33,36 +33,23 @@ pub(super) async fn handle(
                 None => Err(ResponseError::UnknownTopicOrPartition),
                 Some(partition) => find(partition, asked.timestamp).await,
             };
-            let answer =
-                ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+            let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
             partitions.push(match found {
                 Ok(Found { offset, timestamp }) => answer
                     .with_offset(offset)
                     .with_timestamp(timestamp)
                     .with_leader_epoch(if epochs && offset >= 0 { 0 } else { -1 }),
-                Err(error) => answer
-                    .with_error_code(error.code())
-                    .with_offset(-1)
-                    .with_timestamp(-1),
+                Err(error) => answer.with_error_code(error.code()).with_offset(-1).with_timestamp(-1),
             });
         }
-        topics.push(
-            ListOffsetsTopicResponse::default()
-                .with_name(topic.name)
-                .with_partitions(partitions),
-        );
+        topics.push(ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions));
     }
     ListOffsetsResponse::default().with_topics(topics)
 }
 
 /// An offset of -1 stands for a partition without such a record.
 async fn find(partition: Arc<Partition>, timestamp: i64) -> Result<Found, ResponseError> {
-    let end = |offset| {
-        Ok(Found {
-            offset,
-            timestamp: -1,
-        })
-    };
+    let end = |offset| Ok(Found { offset, timestamp: -1 });
     match timestamp {
         LATEST => end(partition.ends().high_watermark),
         EARLIEST => end(partition.ends().log_start),
@@ -76,10 +63,7 @@ async fn blocking(
     find: impl FnOnce() -> io::Result<Option<Found>> + Send + 'static,
 ) -> Result<Found, ResponseError> {
     match tokio::task::spawn_blocking(find).await {
-        Ok(Ok(found)) => Ok(found.unwrap_or(Found {
-            offset: -1,
-            timestamp: -1,
-        })),
+        Ok(Ok(found)) => Ok(found.unwrap_or(Found { offset: -1, timestamp: -1 })),
         Ok(Err(error)) => {
             tracing::error!(%error, "cannot read a segment of the log");
             Err(ResponseError::KafkaStorageError)

@@ -21,9 +21,7 @@ const GROUP: i8 = 0;
 
 /// Topics are never made by asking for them: who needs one creates it.
 pub(super) fn handle(node: &Node, asker: &Asker, request: MetadataRequest) -> MetadataResponse {
-    let asked = request
-        .topics
-        .filter(|topics| asker.version >= NONE_MEANS_NONE || !topics.is_empty());
+    let asked = request.topics.filter(|topics| asker.version >= NONE_MEANS_NONE || !topics.is_empty());
     let topics = match asked {
         None => node
             .catalog
@@ -66,32 +64,17 @@ fn describe(name: TopicName, topic: Option<&Topic>) -> MetadataResponseTopic {
             .with_partition_index(index)
             .with_leader_id(BROKER)
             .with_leader_epoch(0);
-        partition
-            .with_replica_nodes(vec![BROKER])
-            .with_isr_nodes(vec![BROKER])
+        partition.with_replica_nodes(vec![BROKER]).with_isr_nodes(vec![BROKER])
     });
-    answer
-        .with_name(Some(name))
-        .with_partitions(partitions.collect())
+    answer.with_name(Some(name)).with_partitions(partitions.collect())
 }
 
-pub(super) fn find_coordinator(
-    asker: &Asker,
-    request: FindCoordinatorRequest,
-) -> FindCoordinatorResponse {
-    let refused =
-        (request.key_type != GROUP).then_some(ResponseError::TransactionalIdAuthorizationFailed);
+pub(super) fn find_coordinator(asker: &Asker, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    let refused = (request.key_type != GROUP).then_some(ResponseError::TransactionalIdAuthorizationFailed);
     let reason = refused.map(|_| text("this log has no transactions"));
-    let (host, port) = if refused.is_some() {
-        (text(""), -1)
-    } else {
-        (asker.peer.host(), asker.peer.port())
-    };
-    let node = if refused.is_some() {
-        (-1).into()
-    } else {
-        BROKER
-    };
+    let (host, port) =
+        if refused.is_some() { (text(""), -1) } else { (asker.peer.host(), asker.peer.port()) };
+    let node = if refused.is_some() { (-1).into() } else { BROKER };
     let code = refused.map_or(0, |error| error.code());
     if asker.version < BATCHED {
         let answer = FindCoordinatorResponse::default()

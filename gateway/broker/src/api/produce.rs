@@ -35,11 +35,7 @@ enum State {
 }
 
 /// Checks the batches and queues the good ones.
-pub(super) fn handle(
-    node: &Node,
-    request: ProduceRequest,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Reply {
+pub(super) fn handle(node: &Node, request: ProduceRequest, permit: Option<OwnedSemaphorePermit>) -> Reply {
     let refusal = if !(-1..=1).contains(&request.acks) {
         Some(ResponseError::InvalidRequiredAcks)
     } else if request.transactional_id.is_some() {
@@ -60,11 +56,7 @@ pub(super) fn handle(
                 (None, Some(partition)) => {
                     let bytes = part.records.unwrap_or_default();
                     let largest = partition.settings.batch_bytes();
-                    check(&bytes, largest).map(|header| AppendBatch {
-                        partition,
-                        header,
-                        bytes,
-                    })
+                    check(&bytes, largest).map(|header| AppendBatch { partition, header, bytes })
                 }
             };
             let state = match checked {
@@ -75,10 +67,7 @@ pub(super) fn handle(
                 }
                 Err(error) => State::Refused(error),
             };
-            slots.push(Slot {
-                index: part.index,
-                state,
-            });
+            slots.push(Slot { index: part.index, state });
         }
         topics.push((data.name, slots));
     }
@@ -86,17 +75,9 @@ pub(super) fn handle(
     if batches.is_empty() {
         let _ = reply.send(Vec::new());
     } else {
-        node.queue.push(Job::Append(Append {
-            batches,
-            reply,
-            permit,
-        }));
+        node.queue.push(Job::Append(Append { batches, reply, permit }));
     }
-    if request.acks == 0 {
-        Reply::Now(Answer::Nothing)
-    } else {
-        Reply::Produced(Pending { answer, topics })
-    }
+    if request.acks == 0 { Reply::Now(Answer::Nothing) } else { Reply::Produced(Pending { answer, topics }) }
 }
 
 fn check(bytes: &[u8], largest: usize) -> Result<BatchHeader, ResponseError> {
@@ -130,27 +111,18 @@ fn answer(topics: Vec<(TopicName, Vec<Slot>)>, outcomes: Vec<Outcome>) -> Produc
         for slot in slots {
             let (error, offset, log_start) = match slot.state {
                 State::Refused(error) => (error.code(), -1, -1),
-                State::Queued { log_start } => {
-                    match outcomes.next().unwrap_or(Err(AppendError::Storage)) {
-                        Ok(offset) => (0, offset, log_start),
-                        Err(error) => (code(error).code(), -1, log_start),
-                    }
-                }
+                State::Queued { log_start } => match outcomes.next().unwrap_or(Err(AppendError::Storage)) {
+                    Ok(offset) => (0, offset, log_start),
+                    Err(error) => (code(error).code(), -1, log_start),
+                },
             };
             let part = PartitionProduceResponse::default()
                 .with_index(slot.index)
                 .with_error_code(error)
                 .with_base_offset(offset);
-            partitions.push(
-                part.with_log_append_time_ms(-1)
-                    .with_log_start_offset(log_start),
-            );
+            partitions.push(part.with_log_append_time_ms(-1).with_log_start_offset(log_start));
         }
-        responses.push(
-            TopicProduceResponse::default()
-                .with_name(name)
-                .with_partition_responses(partitions),
-        );
+        responses.push(TopicProduceResponse::default().with_name(name).with_partition_responses(partitions));
     }
     ProduceResponse::default().with_responses(responses)
 }

@@ -7,10 +7,7 @@ use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, Pr
 
 use crate::node::Node;
 
-pub(super) async fn handle(
-    node: Arc<Node>,
-    request: InitProducerIdRequest,
-) -> InitProducerIdResponse {
+pub(super) async fn handle(node: Arc<Node>, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let refused = |error: ResponseError| {
         InitProducerIdResponse::default()
             .with_error_code(error.code())
@@ -22,9 +19,7 @@ pub(super) async fn handle(
         return refused(ResponseError::TransactionalIdAuthorizationFailed);
     }
     match node.producer_id().await {
-        Some(id) => InitProducerIdResponse::default()
-            .with_producer_id(ProducerId(id))
-            .with_producer_epoch(0),
+        Some(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
         None => refused(ResponseError::CoordinatorLoadInProgress),
     }
 }

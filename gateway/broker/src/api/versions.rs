@@ -8,10 +8,7 @@ use crate::wire::apis::APIS;
 
 pub(super) fn handle() -> ApiVersionsResponse {
     let keys = APIS.iter().map(|api| {
-        ApiVersion::default()
-            .with_api_key(api.key as i16)
-            .with_min_version(api.min)
-            .with_max_version(api.max)
+        ApiVersion::default().with_api_key(api.key as i16).with_min_version(api.min).with_max_version(api.max)
     });
     ApiVersionsResponse::default().with_api_keys(keys.collect())
 }

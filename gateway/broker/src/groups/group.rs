@@ -78,21 +78,12 @@ impl Group {
         now: Instant,
     ) -> oneshot::Receiver<JoinAnswer> {
         let (sender, receiver) = oneshot::channel();
-        let refuse = |error, member: &str| JoinRefused {
-            error,
-            member: member.to_owned(),
-        };
+        let refuse = |error, member: &str| JoinRefused { error, member: member.to_owned() };
         if !self.fits(&join) {
-            let _ = sender.send(Err(refuse(
-                ResponseError::InconsistentGroupProtocol,
-                &join.member,
-            )));
+            let _ = sender.send(Err(refuse(ResponseError::InconsistentGroupProtocol, &join.member)));
             return receiver;
         }
-        let same_instance = join
-            .instance
-            .as_ref()
-            .and_then(|name| self.position_of_instance(name));
+        let same_instance = join.instance.as_ref().and_then(|name| self.position_of_instance(name));
         let invited = self.invited.iter().position(|(id, _)| *id == join.member);
         match self.position(&join.member) {
             _ if join.member.is_empty() => match same_instance {
@@ -119,9 +110,7 @@ impl Group {
                     let (id, _) = self.invited.remove(at);
                     self.add(id, join, sender, now);
                 }
-                None => {
-                    drop(sender.send(Err(refuse(ResponseError::UnknownMemberId, &join.member))))
-                }
+                None => drop(sender.send(Err(refuse(ResponseError::UnknownMemberId, &join.member)))),
             },
         }
         receiver
@@ -131,8 +120,7 @@ impl Group {
     fn fits(&self, join: &Join) -> bool {
         let others = || {
             self.members.iter().filter(|member| {
-                member.id != join.member
-                    && (join.instance.is_none() || member.instance != join.instance)
+                member.id != join.member && (join.instance.is_none() || member.instance != join.instance)
             })
         };
         if join.protocols.is_empty() || join.protocol_type.is_empty() {
@@ -140,10 +128,7 @@ impl Group {
         }
         others().next().is_none()
             || (self.protocol_type == join.protocol_type
-                && join
-                    .protocols
-                    .iter()
-                    .any(|(name, _)| others().all(|member| member.supports(name))))
+                && join.protocols.iter().any(|(name, _)| others().all(|member| member.supports(name))))
     }
 
     fn is_full(&self) -> bool {
@@ -185,10 +170,7 @@ impl Group {
         now: Instant,
     ) {
         let old = &mut self.members[at];
-        let fenced = JoinRefused {
-            error: ResponseError::FencedInstanceId,
-            member: old.id.clone(),
-        };
+        let fenced = JoinRefused { error: ResponseError::FencedInstanceId, member: old.id.clone() };
         old.answer_join(Err(fenced));
         old.answer_sync(Err(ResponseError::FencedInstanceId));
         let unchanged = old.protocols == join.protocols;
@@ -227,25 +209,19 @@ impl Group {
 
     /// The longest time that a member claims for its rebalance.
     fn patience(&self) -> Duration {
-        self.members
-            .iter()
-            .map(|member| member.rebalance)
-            .max()
-            .unwrap_or_default()
+        self.members.iter().map(|member| member.rebalance).max().unwrap_or_default()
     }
 
     fn complete_if_ready(&mut self, now: Instant) {
         let State::Preparing(until) = self.state else {
             return;
         };
-        let all =
-            self.invited.is_empty() && self.members.iter().all(|member| member.joining.is_some());
+        let all = self.invited.is_empty() && self.members.iter().all(|member| member.joining.is_some());
         if !all && now < until {
             return;
         }
         // A closed connection does not wait for the answer; a static member may come back to its place.
-        self.members
-            .retain(|member| member.is_joining() || member.instance.is_some());
+        self.members.retain(|member| member.is_joining() || member.instance.is_some());
         if !self.members.iter().any(Member::is_joining) {
             if self.members.is_empty() {
                 self.become_empty();
@@ -255,11 +231,7 @@ impl Group {
             return;
         }
         self.generation = self.generation.wrapping_add(1).max(1);
-        if !self
-            .members
-            .iter()
-            .any(|member| member.id == self.leader && member.is_joining())
-        {
+        if !self.members.iter().any(|member| member.id == self.leader && member.is_joining()) {
             self.leader = self
                 .members
                 .iter()
@@ -279,10 +251,7 @@ impl Group {
     /// The leader's best that all support; joining has made sure that there is one.
     fn choose_protocol(&self) -> StrBytes {
         let leader = self.members.iter().find(|member| member.id == self.leader);
-        let mut names = leader
-            .into_iter()
-            .flat_map(|member| &member.protocols)
-            .map(|(name, _)| name);
+        let mut names = leader.into_iter().flat_map(|member| &member.protocols).map(|(name, _)| name);
         names
             .find(|name| self.members.iter().all(|member| member.supports(name)))
             .cloned()
@@ -299,13 +268,7 @@ impl Group {
         let everyone = || {
             self.members
                 .iter()
-                .map(|member| {
-                    (
-                        member.id.clone(),
-                        member.instance.clone(),
-                        member.metadata(&self.protocol),
-                    )
-                })
+                .map(|member| (member.id.clone(), member.instance.clone(), member.metadata(&self.protocol)))
                 .collect()
         };
         Joined {
@@ -314,11 +277,7 @@ impl Group {
             protocol: self.protocol.clone(),
             leader: self.leader.clone(),
             member: member.id.clone(),
-            members: if member.id == self.leader {
-                everyone()
-            } else {
-                Vec::new()
-            },
+            members: if member.id == self.leader { everyone() } else { Vec::new() },
         }
     }
 
@@ -365,11 +324,7 @@ impl Group {
     }
 
     /// A member is alive.
-    pub(crate) fn heartbeat(
-        &mut self,
-        caller: &Caller<'_>,
-        now: Instant,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn heartbeat(&mut self, caller: &Caller<'_>, now: Instant) -> Result<(), ResponseError> {
         let at = self.find(caller)?;
         self.members[at].heard(now);
         if matches!(self.state, State::Preparing(_)) {
@@ -380,11 +335,7 @@ impl Group {
     }
 
     /// Whether this member may commit offsets; counts as a heartbeat.
-    pub(crate) fn may_commit(
-        &mut self,
-        caller: &Caller<'_>,
-        now: Instant,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn may_commit(&mut self, caller: &Caller<'_>, now: Instant) -> Result<(), ResponseError> {
         if caller.generation < 0 && self.members.is_empty() {
             return Ok(());
         }
@@ -424,19 +375,12 @@ impl Group {
     fn remove(&mut self, at: usize) {
         let mut member = self.members.remove(at);
         let id = member.id.clone();
-        member.answer_join(Err(JoinRefused {
-            error: ResponseError::UnknownMemberId,
-            member: id,
-        }));
+        member.answer_join(Err(JoinRefused { error: ResponseError::UnknownMemberId, member: id }));
         member.answer_sync(Err(ResponseError::UnknownMemberId));
     }
 
     fn after_removal(&mut self, now: Instant) {
-        if self.members.is_empty() {
-            self.become_empty()
-        } else {
-            self.rebalance(now)
-        }
+        if self.members.is_empty() { self.become_empty() } else { self.rebalance(now) }
     }
 
     fn become_empty(&mut self) {
@@ -451,10 +395,8 @@ impl Group {
         let late = matches!(self.state, State::Completing(until) if now >= until);
         self.invited.retain(|(_, until)| now < *until);
         let before = self.members.len();
-        while let Some(at) = self
-            .members
-            .iter()
-            .position(|member| !member.is_waiting() && (now >= member.expires || late))
+        while let Some(at) =
+            self.members.iter().position(|member| !member.is_waiting() && (now >= member.expires || late))
         {
             self.remove(at);
         }
@@ -471,10 +413,7 @@ impl Group {
             State::Empty | State::Stable => None,
         };
         let sessions = self.members.iter().map(|member| member.expires);
-        sessions
-            .chain(self.invited.iter().map(|(_, until)| *until))
-            .chain(deadline)
-            .min()
+        sessions.chain(self.invited.iter().map(|(_, until)| *until)).chain(deadline).min()
     }
 
     fn position(&self, id: &str) -> Option<usize> {
@@ -482,27 +421,17 @@ impl Group {
     }
 
     fn position_of_instance(&self, name: &StrBytes) -> Option<usize> {
-        self.members
-            .iter()
-            .position(|member| member.instance.as_ref() == Some(name))
+        self.members.iter().position(|member| member.instance.as_ref() == Some(name))
     }
 
     fn find(&self, caller: &Caller<'_>) -> Result<usize, ResponseError> {
-        if let Some(at) = caller
-            .instance
-            .and_then(|name| self.position_of_instance(name))
+        if let Some(at) = caller.instance.and_then(|name| self.position_of_instance(name))
             && self.members[at].id != caller.member
         {
             return Err(ResponseError::FencedInstanceId);
         }
-        let at = self
-            .position(caller.member)
-            .ok_or(ResponseError::UnknownMemberId)?;
-        if caller.generation == self.generation {
-            Ok(at)
-        } else {
-            Err(ResponseError::IllegalGeneration)
-        }
+        let at = self.position(caller.member).ok_or(ResponseError::UnknownMemberId)?;
+        if caller.generation == self.generation { Ok(at) } else { Err(ResponseError::IllegalGeneration) }
     }
 }
 

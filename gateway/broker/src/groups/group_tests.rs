@@ -21,11 +21,7 @@ fn join(member: &str, instance: Option<&'static str>, metadata: &'static str) ->
 }
 
 fn caller<'a>(member: &'a str, generation: i32) -> Caller<'a> {
-    Caller {
-        member,
-        instance: None,
-        generation,
-    }
+    Caller { member, instance: None, generation }
 }
 
 type Answer = oneshot::Receiver<JoinAnswer>;
@@ -42,29 +38,15 @@ fn done(answer: &mut Answer) -> Joined {
 fn pair(now: Instant) -> Group {
     let mut group = Group::new(10);
     let mut a = add(&mut group, "a", now);
-    assert_eq!(
-        (done(&mut a).generation, group.state.name()),
-        (1, "CompletingRebalance")
-    );
+    assert_eq!((done(&mut a).generation, group.state.name()), (1, "CompletingRebalance"));
     let mut b = add(&mut group, "b", now);
     assert!(b.try_recv().is_err(), "waits for a");
     let mut a = group.join(join("a", None, "m"), String::new, now);
     let (a, b) = (done(&mut a), done(&mut b));
-    assert_eq!(
-        (
-            a.members.len(),
-            b.members.len(),
-            a.leader.as_str(),
-            b.generation
-        ),
-        (2, 0, "a", 2)
-    );
+    assert_eq!((a.members.len(), b.members.len(), a.leader.as_str(), b.generation), (2, 0, "a", 2));
     let mut waits = group.sync(&caller("b", 2), vec![], now);
     assert!(waits.try_recv().is_err());
-    let given = vec![
-        (text("a"), Bytes::from_static(b"A")),
-        (text("b"), Bytes::from_static(b"B")),
-    ];
+    let given = vec![(text("a"), Bytes::from_static(b"A")), (text("b"), Bytes::from_static(b"B"))];
     let mut a = group.sync(&caller("a", 2), given, now);
     assert_eq!(a.try_recv().unwrap().unwrap().assignment, "A");
     assert_eq!(waits.try_recv().unwrap().unwrap().assignment, "B");
@@ -77,19 +59,10 @@ fn two_members_share_and_are_told_of_a_third() {
     let now = Instant::now();
     let mut group = pair(now);
     assert_eq!(group.heartbeat(&caller("a", 2), now), Ok(()));
-    assert_eq!(
-        group.heartbeat(&caller("a", 1), now),
-        Err(ResponseError::IllegalGeneration)
-    );
-    assert_eq!(
-        group.heartbeat(&caller("x", 2), now),
-        Err(ResponseError::UnknownMemberId)
-    );
+    assert_eq!(group.heartbeat(&caller("a", 1), now), Err(ResponseError::IllegalGeneration));
+    assert_eq!(group.heartbeat(&caller("x", 2), now), Err(ResponseError::UnknownMemberId));
     let _c = add(&mut group, "c", now);
-    assert_eq!(
-        group.heartbeat(&caller("a", 2), now),
-        Err(ResponseError::RebalanceInProgress)
-    );
+    assert_eq!(group.heartbeat(&caller("a", 2), now), Err(ResponseError::RebalanceInProgress));
     assert_eq!(
         group.may_commit(&caller("a", 2), now),
         Ok(()),
@@ -102,10 +75,7 @@ fn an_unchanged_follower_missed_only_the_answer() {
     let now = Instant::now();
     let mut group = pair(now);
     let mut again = group.join(join("b", None, "m"), String::new, now);
-    assert_eq!(
-        (done(&mut again).generation, group.state),
-        (2, State::Stable)
-    );
+    assert_eq!((done(&mut again).generation, group.state), (2, State::Stable));
     let mut changed = group.join(join("b", None, "other"), String::new, now);
     assert!(changed.try_recv().is_err());
     assert_eq!(group.state.name(), "PreparingRebalance");
@@ -117,15 +87,9 @@ fn a_silent_member_loses_its_place() {
     let mut group = pair(now);
     let later = now + Duration::from_secs(4);
     group.heartbeat(&caller("a", 2), later).unwrap();
-    assert_eq!(
-        group.tick(now + Duration::from_secs(5)),
-        Some(now + SESSION)
-    );
+    assert_eq!(group.tick(now + Duration::from_secs(5)), Some(now + SESSION));
     group.tick(now + SESSION);
-    assert_eq!(
-        (group.members.len(), group.state.name()),
-        (1, "PreparingRebalance")
-    );
+    assert_eq!((group.members.len(), group.state.name()), (1, "PreparingRebalance"));
     let mut alone = group.join(join("a", None, "m"), String::new, now + SESSION);
     assert_eq!(done(&mut alone).generation, 3);
 }
@@ -164,42 +128,20 @@ fn a_static_member_takes_its_place_back_and_fences_its_former_self() {
     let mut first = group.join(join("", Some("one"), "m"), || "a".into(), now);
     let joined = done(&mut first);
     let given = vec![(text("a"), Bytes::from_static(b"A"))];
-    let old = Caller {
-        member: "a",
-        instance: joined.members[0].1.as_ref(),
-        generation: 1,
-    };
+    let old = Caller { member: "a", instance: joined.members[0].1.as_ref(), generation: 1 };
     group.sync(&old, given, now).try_recv().unwrap().unwrap();
     let mut second = group.join(join("", Some("one"), "m"), || "b".into(), now);
     let again = done(&mut second);
     assert_eq!(
-        (
-            again.generation,
-            again.member.as_str(),
-            again.leader.as_str()
-        ),
+        (again.generation, again.member.as_str(), again.leader.as_str()),
         (1, "b", "a"),
         "no rebalance"
     );
     let new = Caller { member: "b", ..old };
-    assert_eq!(
-        group
-            .sync(&new, vec![], now)
-            .try_recv()
-            .unwrap()
-            .unwrap()
-            .assignment,
-        "A"
-    );
-    assert_eq!(
-        group.heartbeat(&old, now),
-        Err(ResponseError::FencedInstanceId)
-    );
+    assert_eq!(group.sync(&new, vec![], now).try_recv().unwrap().unwrap().assignment, "A");
+    assert_eq!(group.heartbeat(&old, now), Err(ResponseError::FencedInstanceId));
     let mut fenced = group.join(join("a", Some("one"), "m"), String::new, now);
-    assert_eq!(
-        fenced.try_recv().unwrap().unwrap_err().error,
-        ResponseError::FencedInstanceId
-    );
+    assert_eq!(fenced.try_recv().unwrap().unwrap_err().error, ResponseError::FencedInstanceId);
     assert_eq!(group.leave("", old.instance, now), Ok(()));
     assert_eq!(group.state, State::Empty);
 }
@@ -208,45 +150,23 @@ fn a_static_member_takes_its_place_back_and_fences_its_former_self() {
 fn an_id_is_given_out_first_when_asked() {
     let now = Instant::now();
     let mut group = Group::new(1);
-    let mut asks = group.join(
-        Join {
-            id_first: true,
-            ..join("", None, "m")
-        },
-        || "a".into(),
-        now,
-    );
+    let mut asks = group.join(Join { id_first: true, ..join("", None, "m") }, || "a".into(), now);
     let refused = asks.try_recv().unwrap().unwrap_err();
-    assert_eq!(
-        (refused.error, refused.member.as_str()),
-        (ResponseError::MemberIdRequired, "a")
-    );
+    assert_eq!((refused.error, refused.member.as_str()), (ResponseError::MemberIdRequired, "a"));
     let mut full = add(&mut group, "b", now);
-    assert_eq!(
-        full.try_recv().unwrap().unwrap_err().error,
-        ResponseError::GroupMaxSizeReached
-    );
+    assert_eq!(full.try_recv().unwrap().unwrap_err().error, ResponseError::GroupMaxSizeReached);
     let mut comes = group.join(join("a", None, "m"), String::new, now);
     assert_eq!(done(&mut comes).member, "a");
     let mut stranger = group.join(join("x", None, "m"), String::new, now);
-    assert_eq!(
-        stranger.try_recv().unwrap().unwrap_err().error,
-        ResponseError::UnknownMemberId
-    );
+    assert_eq!(stranger.try_recv().unwrap().unwrap_err().error, ResponseError::UnknownMemberId);
 }
 
 #[test]
 fn members_must_have_a_protocol_in_common() {
     let now = Instant::now();
     let mut group = pair(now);
-    let odd = Join {
-        protocols: vec![(text("sticky"), Bytes::new())],
-        ..join("", None, "m")
-    };
+    let odd = Join { protocols: vec![(text("sticky"), Bytes::new())], ..join("", None, "m") };
     let mut answer = group.join(odd, || "c".into(), now);
-    assert_eq!(
-        answer.try_recv().unwrap().unwrap_err().error,
-        ResponseError::InconsistentGroupProtocol
-    );
+    assert_eq!(answer.try_recv().unwrap().unwrap_err().error, ResponseError::InconsistentGroupProtocol);
     assert_eq!(group.state, State::Stable);
 }

@@ -97,17 +97,11 @@ impl Member {
 
     /// Its client waits for an answer on an open connection, so it is there whatever its session says.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.is_joining()
-            || self
-                .syncing
-                .as_ref()
-                .is_some_and(|sender| !sender.is_closed())
+        self.is_joining() || self.syncing.as_ref().is_some_and(|sender| !sender.is_closed())
     }
 
     pub(crate) fn is_joining(&self) -> bool {
-        self.joining
-            .as_ref()
-            .is_some_and(|sender| !sender.is_closed())
+        self.joining.as_ref().is_some_and(|sender| !sender.is_closed())
     }
 
     pub(crate) fn supports(&self, protocol: &StrBytes) -> bool {

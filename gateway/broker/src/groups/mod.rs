@@ -30,37 +30,20 @@ pub(crate) struct Groups {
 
 impl Groups {
     pub(crate) fn new(groups_max: usize, members_max: usize) -> Groups {
-        Groups {
-            groups: Mutex::default(),
-            changed: Notify::new(),
-            groups_max,
-            members_max,
-        }
+        Groups { groups: Mutex::default(), changed: Notify::new(), groups_max, members_max }
     }
 
     pub(crate) fn join(&self, name: &str, join: Join) -> oneshot::Receiver<JoinAnswer> {
         let mut groups = lock(&self.groups);
         if !groups.contains_key(name) && groups.len() >= self.groups_max {
             let (sender, receiver) = oneshot::channel();
-            let _ = sender.send(Err(JoinRefused {
-                error: ResponseError::GroupMaxSizeReached,
-                member: join.member,
-            }));
+            let _ = sender
+                .send(Err(JoinRefused { error: ResponseError::GroupMaxSizeReached, member: join.member }));
             return receiver;
         }
-        let group = groups
-            .entry(name.to_owned())
-            .or_insert_with(|| Group::new(self.members_max));
-        let prefix = if join.client.is_empty() {
-            "member".to_owned()
-        } else {
-            join.client.clone()
-        };
-        let answer = group.join(
-            join,
-            || format!("{prefix}-{}", Uuid::new_v4()),
-            Instant::now(),
-        );
+        let group = groups.entry(name.to_owned()).or_insert_with(|| Group::new(self.members_max));
+        let prefix = if join.client.is_empty() { "member".to_owned() } else { join.client.clone() };
+        let answer = group.join(join, || format!("{prefix}-{}", Uuid::new_v4()), Instant::now());
         if group.is_idle() {
             groups.remove(name);
         }
@@ -88,10 +71,7 @@ impl Groups {
 
     pub(crate) fn heartbeat(&self, name: &str, caller: &Caller<'_>) -> Result<(), ResponseError> {
         let mut groups = lock(&self.groups);
-        groups
-            .get_mut(name)
-            .ok_or(ResponseError::UnknownMemberId)?
-            .heartbeat(caller, Instant::now())
+        groups.get_mut(name).ok_or(ResponseError::UnknownMemberId)?.heartbeat(caller, Instant::now())
     }
 
     pub(crate) fn may_commit(&self, name: &str, caller: &Caller<'_>) -> Result<(), ResponseError> {
@@ -135,10 +115,7 @@ impl Groups {
     /// Forgets a group without members; `false` when it has some.
     pub(crate) fn remove(&self, name: &str) -> bool {
         let mut groups = lock(&self.groups);
-        if groups
-            .get(name)
-            .is_some_and(|group| !group.members.is_empty())
-        {
+        if groups.get(name).is_some_and(|group| !group.members.is_empty()) {
             return false;
         }
         groups.remove(name);
@@ -164,10 +141,7 @@ impl Groups {
 
     fn tick(&self, now: Instant) -> Option<Instant> {
         let mut groups = lock(&self.groups);
-        let next = groups
-            .values_mut()
-            .filter_map(|group| group.tick(now))
-            .min();
+        let next = groups.values_mut().filter_map(|group| group.tick(now)).min();
         groups.retain(|_, group| !group.is_idle());
         next
     }

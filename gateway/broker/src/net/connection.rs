@@ -98,14 +98,7 @@ impl Connection {
             if self.inbox.capacity() - self.inbox.len() < READ_BYTES / 4 {
                 self.inbox.reserve(READ_BYTES);
             }
-            let Connection {
-                stream,
-                inbox,
-                outbox,
-                waiting,
-                node,
-                ..
-            } = &mut self;
+            let Connection { stream, inbox, outbox, waiting, node, .. } = &mut self;
             let idle = waiting.is_empty();
             tokio::select! {
                 biased;
@@ -156,38 +149,17 @@ impl Connection {
         let (key, version, correlation) = (head.get_i16(), head.get_i16(), head.get_i32());
         let api = match apis::find(key) {
             Some(api) if (api.min..=api.max).contains(&version) => api,
-            Some(Api {
-                key: ApiKey::ApiVersions,
-                ..
-            }) => {
+            Some(Api { key: ApiKey::ApiVersions, .. }) => {
                 let reply = Reply::Now(api::unsupported().into());
-                return Ok(Waiting {
-                    key: ApiKey::ApiVersions,
-                    version: 0,
-                    correlation,
-                    reply,
-                });
+                return Ok(Waiting { key: ApiKey::ApiVersions, version: 0, correlation, reply });
             }
             _ => return Err(Closed::NotSpoken { key, version }),
         };
-        let permit = if api.key == ApiKey::Produce {
-            permit(&self.node, frame.len()).await
-        } else {
-            None
-        };
+        let permit = if api.key == ApiKey::Produce { permit(&self.node, frame.len()).await } else { None };
         let (client, request) = decode(api, version, &mut frame)?;
-        let asker = Asker {
-            peer: self.peer,
-            client,
-            version,
-        };
+        let asker = Asker { peer: self.peer, client, version };
         let reply = api::handle(&self.node, &asker, request, permit);
-        Ok(Waiting {
-            key: api.key,
-            version,
-            correlation,
-            reply,
-        })
+        Ok(Waiting { key: api.key, version, correlation, reply })
     }
 
     async fn send(&mut self) -> Result<(), Closed> {
@@ -221,10 +193,7 @@ impl Connection {
 
 /// A share of the bytes that may wait for the disk, once there is one. Requests behind this one wait with it.
 async fn permit(node: &Node, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(&node.pending)
-        .acquire_many_owned(node.permits(bytes))
-        .await
-        .ok()
+    Arc::clone(&node.pending).acquire_many_owned(node.permits(bytes)).await.ok()
 }
 
 /// Encodes the answers that are ready, in order; pending when there is none.
@@ -248,11 +217,7 @@ fn encode_ready(
         waiting.pop_front();
         some = true;
     }
-    if some {
-        Poll::Ready(Ok(()))
-    } else {
-        Poll::Pending
-    }
+    if some { Poll::Ready(Ok(())) } else { Poll::Pending }
 }
 
 impl Reply {
@@ -275,12 +240,7 @@ fn decode(
     shape::check_header(frame, header_version >= 2)?;
     let header = RequestHeader::decode(frame, header_version)
         .map_err(|error| Closed::Undecodable(format!("{error:#}")))?;
-    shape::check(
-        frame,
-        shapes::of(api.key),
-        version,
-        api.is_flexible(version),
-    )?;
+    shape::check(frame, shapes::of(api.key), version, api.is_flexible(version))?;
     let request = RequestKind::decode(api.key, frame, version)
         .map_err(|error| Closed::Undecodable(format!("{error:#}")))?;
     Ok((header.client_id.unwrap_or_default(), request))

@@ -50,10 +50,8 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, mut stop: watc
         });
     }
     drop(listener);
-    let drained = tokio::time::timeout(DRAIN, async {
-        while connections.join_next().await.is_some() {}
-    })
-    .await;
+    let drained =
+        tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::debug!("some connections to the log did not take their answers in time");
     }

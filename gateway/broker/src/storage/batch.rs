@@ -99,9 +99,7 @@ impl BatchHeader {
 
     /// Whether the checksum of the whole batch in `bytes` is right.
     pub(crate) fn matches(&self, bytes: &[u8]) -> bool {
-        bytes
-            .get(CHECKED_FROM..self.bytes)
-            .is_some_and(|checked| crc32c::crc32c(checked) == self.crc)
+        bytes.get(CHECKED_FROM..self.bytes).is_some_and(|checked| crc32c::crc32c(checked) == self.crc)
     }
 
     pub(crate) fn last_offset(&self) -> i64 {
@@ -147,10 +145,7 @@ pub(crate) fn first_not_older(bytes: &[u8], timestamp: i64) -> Option<Found> {
         return None;
     }
     if header.is_compressed() {
-        return Some(Found {
-            offset: header.base_offset,
-            timestamp: header.max_timestamp,
-        });
+        return Some(Found { offset: header.base_offset, timestamp: header.max_timestamp });
     }
     let mut records = bytes.get(HEADER_BYTES..header.bytes)?;
     for _ in 0..header.records {
@@ -161,10 +156,7 @@ pub(crate) fn first_not_older(bytes: &[u8], timestamp: i64) -> Option<Found> {
         let time = header.first_timestamp.saturating_add(varint(&mut record)?);
         let offset = header.base_offset.saturating_add(varint(&mut record)?);
         if time >= timestamp {
-            return Some(Found {
-                offset,
-                timestamp: time,
-            });
+            return Some(Found { offset, timestamp: time });
         }
     }
     None

@@ -22,17 +22,11 @@ impl Topic {
         given: BTreeMap<String, String>,
         partitions: Vec<Arc<Partition>>,
     ) -> Topic {
-        Topic {
-            settings,
-            given: RwLock::new(given),
-            partitions: RwLock::new(partitions),
-        }
+        Topic { settings, given: RwLock::new(given), partitions: RwLock::new(partitions) }
     }
 
     pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
-        read(&self.partitions)
-            .get(usize::try_from(index).ok()?)
-            .cloned()
+        read(&self.partitions).get(usize::try_from(index).ok()?).cloned()
     }
 
     pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
@@ -63,10 +57,8 @@ impl Catalog {
 
     /// All topics, by name.
     pub(crate) fn all(&self) -> Vec<(String, Arc<Topic>)> {
-        let mut all: Vec<_> = read(&self.0)
-            .iter()
-            .map(|(name, topic)| (name.clone(), Arc::clone(topic)))
-            .collect();
+        let mut all: Vec<_> =
+            read(&self.0).iter().map(|(name, topic)| (name.clone(), Arc::clone(topic))).collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all
     }

@@ -53,14 +53,9 @@ impl Checkpointer {
         let (work, receiver) = sync_channel(QUEUE);
         let finished = Arc::new((Mutex::new(finished), Condvar::new()));
         let shared = Arc::clone(&finished);
-        let thread = thread::Builder::new()
-            .name("log-checkpoint".into())
-            .spawn(move || run(&receiver, &shared))?;
-        Ok(Checkpointer {
-            work: Some(work),
-            finished,
-            thread: Some(thread),
-        })
+        let thread =
+            thread::Builder::new().name("log-checkpoint".into()).spawn(move || run(&receiver, &shared))?;
+        Ok(Checkpointer { work: Some(work), finished, thread: Some(thread) })
     }
 
     pub(crate) fn send(&self, work: Work) {
@@ -76,9 +71,7 @@ impl Checkpointer {
         let (number, changed) = &*self.finished;
         let mut number = lock(number);
         while *number < generation {
-            number = changed
-                .wait(number)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            number = changed.wait(number).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 
@@ -114,9 +107,7 @@ fn run(work: &Receiver<Work>, finished: &(Mutex<u64>, Condvar)) {
                 *lock(&finished.0) = generation;
                 finished.1.notify_all();
             }
-            Work::Remove(segments) => segments
-                .iter()
-                .for_each(|segment| warn("segment", segment.remove())),
+            Work::Remove(segments) => segments.iter().for_each(|segment| warn("segment", segment.remove())),
             Work::RemoveFolder(folder) => warn("folder", fs::remove_dir_all(&folder)),
         }
     }
@@ -141,11 +132,7 @@ fn cover(cover: Cover) {
     let mut index = lock(&cover.segment.index).clone();
     index.entries.retain(|entry| entry.position < cover.bytes);
     index.synced = cover.bytes;
-    let summary = Summary {
-        index,
-        next_offset: cover.next_offset,
-        producers: cover.producers,
-    };
+    let summary = Summary { index, next_offset: cover.next_offset, producers: cover.producers };
     if let Err(error) = summary.write(&cover.segment.path) {
         // The next start reads the segment instead.
         tracing::debug!(%error, "cannot write the summary of a segment");

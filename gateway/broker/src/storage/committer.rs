@@ -52,9 +52,7 @@ impl Committer {
         let mut jobs = Vec::new();
         while queue.take(&mut jobs, IDLE) {
             let bytes = wal::FRAME_BYTES + jobs.iter().map(Job::bytes).sum::<usize>();
-            if (bytes <= wal::ROUND_BYTES_MAX && !self.wal.has_room(bytes))
-                || self.bypassed > BYPASSED_MAX
-            {
+            if (bytes <= wal::ROUND_BYTES_MAX && !self.wal.has_room(bytes)) || self.bypassed > BYPASSED_MAX {
                 self.switch_wal();
             }
             let mut round = Round::default();
@@ -85,24 +83,15 @@ impl Committer {
 
     pub(crate) fn mark_dirty(&mut self, partition: &Arc<Partition>, segment: &Arc<Segment>) {
         let key = (partition.log, segment.base_offset);
-        self.dirty
-            .entry(key)
-            .or_insert_with(|| (Arc::clone(partition), Arc::clone(segment)));
+        self.dirty.entry(key).or_insert_with(|| (Arc::clone(partition), Arc::clone(segment)));
     }
 
     /// Goes to the other write-ahead file and has everything of this one made safe elsewhere. Only between rounds.
     pub(crate) fn switch_wal(&mut self) {
         let generation = self.wal.generation;
-        let covers = self
-            .dirty
-            .drain()
-            .map(|(_, (partition, segment))| cover(partition, segment))
-            .collect();
+        let covers = self.dirty.drain().map(|(_, (partition, segment))| cover(partition, segment)).collect();
         self.checkpointer.send(Work::Cover(covers));
-        self.checkpointer.send(Work::Journal(
-            Arc::clone(&self.offsets_journal.file),
-            self.folder.clone(),
-        ));
+        self.checkpointer.send(Work::Journal(Arc::clone(&self.offsets_journal.file), self.folder.clone()));
         self.checkpointer.send(Work::Finished(generation));
         self.checkpointer.wait_for(generation - 1);
         self.wal.switch();
@@ -113,19 +102,10 @@ impl Committer {
     pub(crate) fn roll_if_full(&mut self, partition: &Arc<Partition>) -> io::Result<()> {
         let full = u64::try_from(partition.settings.segment_bytes()).unwrap_or(u64::MAX);
         let state = lock(&partition.write);
-        let (bytes, base) = (
-            state.bytes,
-            state
-                .staged
-                .first()
-                .map_or(state.next_offset, |staged| staged.header.base_offset),
-        );
+        let (bytes, base) =
+            (state.bytes, state.staged.first().map_or(state.next_offset, |staged| staged.header.base_offset));
         drop(state);
-        if bytes == 0 || bytes < full {
-            Ok(())
-        } else {
-            self.roll(partition, base)
-        }
+        if bytes == 0 || bytes < full { Ok(()) } else { self.roll(partition, base) }
     }
 
     /// Begins a new segment at `base`, the offset of the next batch.
@@ -169,19 +149,10 @@ const PROBE_BYTES: usize = 1 << 20;
 /// What a summary of `segment` says now, between rounds.
 fn cover(partition: Arc<Partition>, segment: Arc<Segment>) -> Cover {
     let write = lock(&partition.write);
-    let (bytes, next_offset, producers) =
-        (segment.synced(), write.next_offset, write.producers.clone());
+    let (bytes, next_offset, producers) = (segment.synced(), write.next_offset, write.producers.clone());
     drop(write);
-    let next_offset = partition
-        .next_segment_base(segment.base_offset)
-        .unwrap_or(next_offset);
-    Cover {
-        partition,
-        segment,
-        bytes,
-        next_offset,
-        producers,
-    }
+    let next_offset = partition.next_segment_base(segment.base_offset).unwrap_or(next_offset);
+    Cover { partition, segment, bytes, next_offset, producers }
 }
 
 /// Ends the process when the committing thread panics: nobody else can say what is on the disk.

@@ -15,10 +15,7 @@ pub(crate) fn sync(file: &File, path: &Path) {
 
 /// Ends the process with a clear word.
 pub(crate) fn die(what: &str) -> ! {
-    tracing::error!(
-        what,
-        "the log cannot promise anything any more; the process ends"
-    );
+    tracing::error!(what, "the log cannot promise anything any more; the process ends");
     eprintln!(
         "kamf-broker: {what}; what was written last may not be on the disk, so the process ends instead of acknowledging it; check the disk, then start again"
     );

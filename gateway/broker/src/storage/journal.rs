@@ -34,12 +34,7 @@ impl Journal {
         let editions = super::segment::list(folder)?;
         let edition = editions.last().copied().unwrap_or(1);
         let path = super::segment::path(folder, edition);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)?;
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
         let content = fs::read(&path)?;
         let (records, good) = split(&content);
         if good < content.len() {
@@ -53,13 +48,7 @@ impl Journal {
         }
         let bytes = good as u64;
         Ok((
-            Journal {
-                folder: folder.to_owned(),
-                edition,
-                file: Arc::new(file),
-                bytes,
-                began_with: bytes,
-            },
+            Journal { folder: folder.to_owned(), edition, file: Arc::new(file), bytes, began_with: bytes },
             records,
         ))
     }
@@ -80,12 +69,7 @@ impl Journal {
         let edition = self.edition + 1;
         let path = super::segment::path(&self.folder, edition);
         let fresh = path.with_extension("new");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(&fresh)?;
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&fresh)?;
         if let Err(error) = file.write_all_at(framed, 0) {
             fs::remove_file(&fresh)?;
             return Err(error);
@@ -168,9 +152,6 @@ mod tests {
         journal.append(&framed).unwrap();
         drop(journal);
         let (journal, records) = Journal::open(folder.path()).unwrap();
-        assert_eq!(
-            (journal.edition, records),
-            (2, vec![b"two".to_vec(), b"one".to_vec()])
-        );
+        assert_eq!((journal.edition, records), (2, vec![b"two".to_vec(), b"one".to_vec()]));
     }
 }

@@ -26,11 +26,7 @@ pub(crate) struct Key {
 }
 
 const fn key(name: &'static str, default: &'static str, kind: Kind) -> Key {
-    Key {
-        name,
-        default,
-        kind,
-    }
+    Key { name, default, kind }
 }
 
 const BOOLEAN: Kind = Kind::Word(&["false", "true"]);
@@ -39,39 +35,19 @@ const OR_UNLIMITED: Kind = Kind::Number(-1, i64::MAX);
 
 /// Settings that act here come first. The rest are Kafka's, kept and shown so that tools which set them work, without effect.
 pub(crate) const KEYS: &[Key] = &[
-    key(
-        "cleanup.policy",
-        "delete",
-        Kind::Words(&["compact", "delete"]),
-    ),
-    key(
-        "max.message.bytes",
-        "1048588",
-        Kind::Number(0, i32::MAX as i64),
-    ),
+    key("cleanup.policy", "delete", Kind::Words(&["compact", "delete"])),
+    key("max.message.bytes", "1048588", Kind::Number(0, i32::MAX as i64)),
     key("retention.bytes", "-1", OR_UNLIMITED),
     key("retention.ms", "604800000", OR_UNLIMITED),
-    key(
-        "segment.bytes",
-        "134217728",
-        Kind::Number(1024, i32::MAX as i64),
-    ),
+    key("segment.bytes", "134217728", Kind::Number(1024, i32::MAX as i64)),
     key("compression.type", "producer", Kind::Word(&["producer"])),
     key("delete.retention.ms", "86400000", FROM_ZERO),
     key("file.delete.delay.ms", "60000", FROM_ZERO),
     key("flush.messages", "1", Kind::Number(1, i64::MAX)),
     key("flush.ms", "0", FROM_ZERO),
     key("index.interval.bytes", "32768", FROM_ZERO),
-    key(
-        "max.compaction.lag.ms",
-        "9223372036854775807",
-        Kind::Number(1, i64::MAX),
-    ),
-    key(
-        "message.timestamp.type",
-        "CreateTime",
-        Kind::Word(&["CreateTime"]),
-    ),
+    key("max.compaction.lag.ms", "9223372036854775807", Kind::Number(1, i64::MAX)),
+    key("message.timestamp.type", "CreateTime", Kind::Word(&["CreateTime"])),
     key("min.cleanable.dirty.ratio", "0.5", Kind::Fraction),
     key("min.compaction.lag.ms", "0", FROM_ZERO),
     key("min.insync.replicas", "1", Kind::Number(1, 1)),
@@ -90,25 +66,12 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
         return Err(format!("unknown topic setting {name}"));
     };
     let fits = match key.kind {
-        Kind::Number(low, high) => value
-            .parse()
-            .is_ok_and(|number: i64| (low..=high).contains(&number)),
+        Kind::Number(low, high) => value.parse().is_ok_and(|number: i64| (low..=high).contains(&number)),
         Kind::Word(words) => words.contains(&value),
-        Kind::Words(words) => {
-            !value.is_empty() && value.split(',').all(|word| words.contains(&word.trim()))
-        }
-        Kind::Fraction => value
-            .parse()
-            .is_ok_and(|number: f64| (0.0..=1.0).contains(&number)),
+        Kind::Words(words) => !value.is_empty() && value.split(',').all(|word| words.contains(&word.trim())),
+        Kind::Fraction => value.parse().is_ok_and(|number: f64| (0.0..=1.0).contains(&number)),
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(format!(
-            "{name} cannot be {value:?} here; it is {}",
-            describe(key.kind)
-        ))
-    }
+    if fits { Ok(()) } else { Err(format!("{name} cannot be {value:?} here; it is {}", describe(key.kind))) }
 }
 
 fn describe(kind: Kind) -> String {
@@ -123,21 +86,14 @@ fn describe(kind: Kind) -> String {
 /// The values that the storage acts on.
 pub(crate) fn values(given: &BTreeMap<String, String>, batch_bytes: usize) -> Values {
     let text = |name: &str| {
-        given
-            .get(name)
-            .map(String::as_str)
-            .or_else(|| find(name).map(|key| key.default))
-            .unwrap_or_default()
+        given.get(name).map(String::as_str).or_else(|| find(name).map(|key| key.default)).unwrap_or_default()
     };
     let number = |name: &str| text(name).parse().unwrap_or(-1);
     Values {
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
         segment_bytes: number("segment.bytes"),
-        batch_bytes: number("max.message.bytes")
-            .min(i64::try_from(batch_bytes).unwrap_or(i64::MAX)),
-        deletes: text("cleanup.policy")
-            .split(',')
-            .any(|word| word.trim() == "delete"),
+        batch_bytes: number("max.message.bytes").min(i64::try_from(batch_bytes).unwrap_or(i64::MAX)),
+        deletes: text("cleanup.policy").split(',').any(|word| word.trim() == "delete"),
     }
 }

@@ -69,11 +69,7 @@ impl Meta {
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::Cluster { id } => self.cluster = id,
-            Change::Topic {
-                name,
-                logs,
-                settings,
-            } => {
+            Change::Topic { name, logs, settings } => {
                 self.use_logs(&logs);
                 self.topics.insert(name, TopicMeta { logs, settings });
             }
@@ -89,12 +85,7 @@ impl Meta {
                 }
             }
             Change::Deleted { name } => {
-                for log in self
-                    .topics
-                    .remove(&name)
-                    .into_iter()
-                    .flat_map(|topic| topic.logs)
-                {
+                for log in self.topics.remove(&name).into_iter().flat_map(|topic| topic.logs) {
                     self.starts.remove(&log);
                 }
             }
@@ -113,28 +104,15 @@ impl Meta {
     /// The fewest changes that lead here, framed for a journal.
     pub(crate) fn framed(&self) -> Vec<u8> {
         let mut changes = vec![
-            Change::Cluster {
-                id: self.cluster.clone(),
-            },
-            Change::Producers {
-                below: self.producers_below,
-            },
-            Change::Logs {
-                below: self.next_log,
-            },
+            Change::Cluster { id: self.cluster.clone() },
+            Change::Producers { below: self.producers_below },
+            Change::Logs { below: self.next_log },
         ];
         for (name, topic) in &self.topics {
             let TopicMeta { logs, settings } = topic.clone();
-            changes.push(Change::Topic {
-                name: name.clone(),
-                logs,
-                settings,
-            });
+            changes.push(Change::Topic { name: name.clone(), logs, settings });
         }
-        changes.extend(self.starts.iter().map(|(log, offset)| Change::Start {
-            log: *log,
-            offset: *offset,
-        }));
+        changes.extend(self.starts.iter().map(|(log, offset)| Change::Start { log: *log, offset: *offset }));
         framed(&changes)
     }
 }
@@ -143,8 +121,8 @@ impl Meta {
 pub(crate) fn framed(changes: &[Change]) -> Vec<u8> {
     let mut out = Vec::new();
     for change in changes {
-        let json = serde_json::to_vec(change)
-            .expect("names, numbers and maps of strings always have a JSON form");
+        let json =
+            serde_json::to_vec(change).expect("names, numbers and maps of strings always have a JSON form");
         journal::frame(&json, &mut out);
     }
     out
@@ -160,24 +138,10 @@ mod tests {
         let settings = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
         for change in [
             Change::Cluster { id: "c".into() },
-            Change::Topic {
-                name: "a".into(),
-                logs: vec![1, 2],
-                settings: BTreeMap::new(),
-            },
-            Change::Topic {
-                name: "b".into(),
-                logs: vec![3],
-                settings: BTreeMap::new(),
-            },
-            Change::Grown {
-                name: "a".into(),
-                logs: vec![4],
-            },
-            Change::Settings {
-                name: "a".into(),
-                settings,
-            },
+            Change::Topic { name: "a".into(), logs: vec![1, 2], settings: BTreeMap::new() },
+            Change::Topic { name: "b".into(), logs: vec![3], settings: BTreeMap::new() },
+            Change::Grown { name: "a".into(), logs: vec![4] },
+            Change::Settings { name: "a".into(), settings },
             Change::Start { log: 2, offset: 7 },
             Change::Start { log: 3, offset: 9 },
             Change::Deleted { name: "b".into() },

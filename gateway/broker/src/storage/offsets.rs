@@ -38,7 +38,9 @@ pub(crate) enum Change {
         partition: i32,
     },
     /// The whole group forgotten.
-    Group { group: String },
+    Group {
+        group: String,
+    },
 }
 
 type Groups = HashMap<String, BTreeMap<Place, Committed>>;
@@ -52,22 +54,10 @@ impl Offsets {
         let mut groups = lock(&self.0);
         for change in changes {
             match change {
-                Change::Committed {
-                    group,
-                    topic,
-                    partition,
-                    committed,
-                } => {
-                    groups
-                        .entry(group)
-                        .or_default()
-                        .insert((topic, partition), committed);
+                Change::Committed { group, topic, partition, committed } => {
+                    groups.entry(group).or_default().insert((topic, partition), committed);
                 }
-                Change::Removed {
-                    group,
-                    topic,
-                    partition,
-                } => {
+                Change::Removed { group, topic, partition } => {
                     if let Some(places) = groups.get_mut(&group) {
                         places.remove(&(topic, partition));
                         if places.is_empty() {
@@ -110,41 +100,33 @@ impl Offsets {
     /// Groups whose newest commit is older than `before_ms`.
     pub(crate) fn silent_since(&self, before_ms: i64) -> Vec<String> {
         let groups = lock(&self.0);
-        let silent = groups
-            .iter()
-            .filter(|(_, places)| places.values().all(|committed| committed.at_ms < before_ms));
+        let silent =
+            groups.iter().filter(|(_, places)| places.values().all(|committed| committed.at_ms < before_ms));
         silent.map(|(group, _)| group.clone()).collect()
     }
 
     /// What forgets a deleted topic.
     pub(crate) fn without_topic(&self, name: &str) -> Vec<Change> {
         let groups = lock(&self.0);
-        let places = groups
-            .iter()
-            .flat_map(|(group, places)| places.keys().map(move |place| (group, place)));
+        let places = groups.iter().flat_map(|(group, places)| places.keys().map(move |place| (group, place)));
         let removed = |(group, (topic, partition)): (&String, &Place)| Change::Removed {
             group: group.clone(),
             topic: topic.clone(),
             partition: *partition,
         };
-        places
-            .filter(|(_, place)| place.0 == name)
-            .map(removed)
-            .collect()
+        places.filter(|(_, place)| place.0 == name).map(removed).collect()
     }
 
     /// Everything in force, for a new edition of the journal.
     pub(crate) fn framed(&self) -> Vec<u8> {
         let groups = lock(&self.0);
         let changes = groups.iter().flat_map(|(group, places)| {
-            places
-                .iter()
-                .map(|((topic, partition), committed)| Change::Committed {
-                    group: group.clone(),
-                    topic: topic.clone(),
-                    partition: *partition,
-                    committed: committed.clone(),
-                })
+            places.iter().map(|((topic, partition), committed)| Change::Committed {
+                group: group.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+                committed: committed.clone(),
+            })
         });
         framed(changes)
     }

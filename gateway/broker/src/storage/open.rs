@@ -70,19 +70,12 @@ impl Directory {
         }
         match found {
             Some(found) if found != FORMAT => {
-                return Err(StartError::Format {
-                    directory: path.to_owned(),
-                    found,
-                    expected: FORMAT,
-                });
+                return Err(StartError::Format { directory: path.to_owned(), found, expected: FORMAT });
             }
             Some(_) => {}
             None => write_format(path, &format).map_err(StartError::io("write", format))?,
         }
-        Ok(Directory {
-            path: path.to_owned(),
-            lock,
-        })
+        Ok(Directory { path: path.to_owned(), lock })
     }
 
     /// Whether the last process to use it stopped in order. Taken away until this one does.
@@ -138,11 +131,8 @@ pub(crate) fn open(
     // Never used before: the clock, in nanoseconds.
     let generation = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(1, |elapsed| {
-            u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX / 2)
-        });
-    let wal = Wal::open(root, generation)
-        .map_err(StartError::io("open the write-ahead files in", root))?;
+        .map_or(1, |elapsed| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX / 2));
+    let wal = Wal::open(root, generation).map_err(StartError::io("open the write-ahead files in", root))?;
     let checkpointer = Checkpointer::start(generation - 1).map_err(StartError::Threads)?;
     Ok(Committer {
         folder: root.clone(),
@@ -168,10 +158,7 @@ fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Di
     let mut dirty = Dirty::new();
     let count = meta.topics.values().map(|topic| topic.logs.len()).sum();
     for (name, topic) in &meta.topics {
-        let settings = Arc::new(Settings::new(keys::values(
-            &topic.settings,
-            limits.batch_bytes,
-        )));
+        let settings = Arc::new(Settings::new(keys::values(&topic.settings, limits.batch_bytes)));
         let mut made = Vec::with_capacity(topic.logs.len());
         for log in &topic.logs {
             let folder = folder_of(root, *log);
@@ -181,10 +168,7 @@ fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Di
             let (settings, tail) = (Arc::clone(&settings), tail_bytes(limits, count));
             let partition = Arc::new(Partition::new(*log, folder, settings, opened, tail));
             for segment in uncovered {
-                dirty.insert(
-                    (*log, segment.base_offset),
-                    (Arc::clone(&partition), segment),
-                );
+                dirty.insert((*log, segment.base_offset), (Arc::clone(&partition), segment));
             }
             made.push(partition);
         }
@@ -200,10 +184,7 @@ fn replay(root: &Path) -> io::Result<()> {
     let mut count = 0usize;
     let mut touched = BTreeSet::new();
     for (target, bytes) in wal::replay(root)? {
-        if open
-            .as_ref()
-            .is_none_or(|(log, base, _)| (*log, *base) != (target.log, target.base))
-        {
+        if open.as_ref().is_none_or(|(log, base, _)| (*log, *base) != (target.log, target.base)) {
             let path = target_path(root, target.log, target.base);
             // A file that is gone was deleted after all of it was done with.
             let file = OpenOptions::new().write(true).open(&path).ok();
@@ -228,11 +209,7 @@ fn replay(root: &Path) -> io::Result<()> {
 }
 
 fn target_path(root: &Path, log: u64, base: i64) -> PathBuf {
-    let folder = if log == OFFSETS_LOG {
-        root.join("offsets")
-    } else {
-        folder_of(root, log)
-    };
+    let folder = if log == OFFSETS_LOG { root.join("offsets") } else { folder_of(root, log) };
     segment::path(&folder, base)
 }
 
@@ -242,16 +219,12 @@ fn open_meta(root: &Path) -> Result<(Journal, Meta), StartError> {
         Journal::open(&folder).map_err(StartError::io("read the journal in", &folder))?;
     let mut meta = Meta::default();
     for record in records {
-        let change = serde_json::from_slice(&record).map_err(|error| StartError::Damaged {
-            path: folder.clone(),
-            what: error.to_string(),
-        })?;
+        let change = serde_json::from_slice(&record)
+            .map_err(|error| StartError::Damaged { path: folder.clone(), what: error.to_string() })?;
         meta.apply(change);
     }
     if meta.cluster.is_empty() {
-        let id = Change::Cluster {
-            id: Uuid::new_v4().simple().to_string(),
-        };
+        let id = Change::Cluster { id: Uuid::new_v4().simple().to_string() };
         journal
             .append(&meta::framed(std::slice::from_ref(&id)))
             .map_err(StartError::io("write the journal in", &folder))?;
@@ -259,9 +232,7 @@ fn open_meta(root: &Path) -> Result<(Journal, Meta), StartError> {
     }
     let compact = meta.framed();
     if journal.bytes > 2 * compact.len() as u64 {
-        journal
-            .rewrite(&compact)
-            .map_err(StartError::io("write the journal in", &folder))?;
+        journal.rewrite(&compact).map_err(StartError::io("write the journal in", &folder))?;
     }
     Ok((journal, meta))
 }
@@ -271,29 +242,20 @@ fn open_offsets(root: &Path) -> Result<(Journal, Offsets), StartError> {
     let (mut journal, records) =
         Journal::open(&folder).map_err(StartError::io("read the journal in", &folder))?;
     let offsets = Offsets::default();
-    let changes: Result<Vec<offsets::Change>, _> = records
-        .iter()
-        .map(|record| serde_json::from_slice(record))
-        .collect();
-    offsets.apply(changes.map_err(|error| StartError::Damaged {
-        path: folder.clone(),
-        what: error.to_string(),
-    })?);
+    let changes: Result<Vec<offsets::Change>, _> =
+        records.iter().map(|record| serde_json::from_slice(record)).collect();
+    offsets.apply(
+        changes.map_err(|error| StartError::Damaged { path: folder.clone(), what: error.to_string() })?,
+    );
     let compact = offsets.framed();
     if journal.bytes > 2 * compact.len() as u64 {
-        journal
-            .rewrite(&compact)
-            .map_err(StartError::io("write the journal in", &folder))?;
+        journal.rewrite(&compact).map_err(StartError::io("write the journal in", &folder))?;
     }
     Ok((journal, offsets))
 }
 
 /// Reads a partition: of each segment what its summary does not cover. Also hands back the segments read in part.
-fn open_partition(
-    folder: &Path,
-    start: i64,
-    limits: &Limits,
-) -> io::Result<(Opened, Vec<Arc<Segment>>)> {
+fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<(Opened, Vec<Arc<Segment>>)> {
     fs::create_dir_all(folder)?;
     let mut bases = segment::list(folder)?;
     if bases.is_empty() {
@@ -308,8 +270,7 @@ fn open_partition(
     for (at, base) in bases.iter().enumerate() {
         let path = segment::path(folder, *base);
         let size = fs::metadata(&path)?.len();
-        let summary =
-            Summary::read(&path, limits.producers).filter(|summary| summary.index.synced <= size);
+        let summary = Summary::read(&path, limits.producers).filter(|summary| summary.index.synced <= size);
         let index = if let Some(summary) = summary {
             producers = summary.producers;
             next_offset = summary.next_offset;
@@ -334,22 +295,12 @@ fn open_partition(
         segments.push(segment);
     }
     let log_start = start.max(bases[0]).min(next_offset);
-    let opened = Opened {
-        segments,
-        log_start,
-        next_offset,
-        producers,
-    };
+    let opened = Opened { segments, log_start, next_offset, producers };
     Ok((opened, uncovered))
 }
 
 /// Takes in the sound batches after what the index covers. Returns the next offset.
-fn scan(
-    segment: &Segment,
-    size: u64,
-    mut next_offset: i64,
-    producers: &mut Producers,
-) -> io::Result<i64> {
+fn scan(segment: &Segment, size: u64, mut next_offset: i64, producers: &mut Producers) -> io::Result<i64> {
     let mut index = lock(&segment.index);
     let mut batches = Scan::new(&segment.file, index.synced, size);
     while let Some((header, bytes)) = batches.next()? {
@@ -379,17 +330,10 @@ fn cut(segment: &Segment, size: u64) -> io::Result<()> {
 
 /// Removes folders of partitions that no topic has: remains of a deletion or of a failed creation.
 fn remove_strays(partitions: &Path, meta: &Meta) {
-    let logs: HashSet<String> = meta
-        .topics
-        .values()
-        .flat_map(|topic| &topic.logs)
-        .map(|log| format!("{log:08}"))
-        .collect();
+    let logs: HashSet<String> =
+        meta.topics.values().flat_map(|topic| &topic.logs).map(|log| format!("{log:08}")).collect();
     for entry in fs::read_dir(partitions).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| !logs.contains(name))
+        if entry.file_name().to_str().is_some_and(|name| !logs.contains(name))
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
             tracing::warn!(%error, folder = %entry.path().display(), "cannot remove the folder of a deleted partition; it only takes space");

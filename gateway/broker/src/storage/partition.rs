@@ -111,12 +111,7 @@ impl Partition {
         opened: Opened,
         tail_bytes: usize,
     ) -> Partition {
-        let Opened {
-            segments,
-            log_start,
-            next_offset,
-            producers,
-        } = opened;
+        let Opened { segments, log_start, next_offset, producers } = opened;
         let segment = Arc::clone(&segments[segments.len() - 1]);
         let bytes = segment.synced();
         let read = ReadState {
@@ -126,13 +121,7 @@ impl Partition {
             tail: Tail::new(tail_bytes),
             waiting: Vec::new(),
         };
-        let write = WriteState {
-            next_offset,
-            segment,
-            bytes,
-            producers,
-            staged: Vec::new(),
-        };
+        let write = WriteState { next_offset, segment, bytes, producers, staged: Vec::new() };
         Partition {
             log,
             folder,
@@ -145,10 +134,7 @@ impl Partition {
 
     pub(crate) fn ends(&self) -> Ends {
         let read = lock(&self.read);
-        Ends {
-            log_start: read.log_start,
-            high_watermark: read.high_watermark,
-        }
+        Ends { log_start: read.log_start, high_watermark: read.high_watermark }
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -164,17 +150,9 @@ impl Partition {
     }
 
     /// Looks for the records from `offset` on, with the ends as of the same moment.
-    pub(crate) fn available(
-        &self,
-        offset: i64,
-        max: usize,
-        at_least_one: bool,
-    ) -> (Ends, Available) {
+    pub(crate) fn available(&self, offset: i64, max: usize, at_least_one: bool) -> (Ends, Available) {
         let read = lock(&self.read);
-        let ends = Ends {
-            log_start: read.log_start,
-            high_watermark: read.high_watermark,
-        };
+        let ends = Ends { log_start: read.log_start, high_watermark: read.high_watermark };
         let available = if offset < ends.log_start || offset > ends.high_watermark {
             Available::OutOfRange
         } else if offset == ends.high_watermark || (max == 0 && !at_least_one) {
@@ -182,9 +160,7 @@ impl Partition {
         } else if let Some(batches) = read.tail.read(offset, max, at_least_one) {
             Available::Batches(batches)
         } else {
-            let after = read
-                .segments
-                .partition_point(|segment| segment.base_offset <= offset);
+            let after = read.segments.partition_point(|segment| segment.base_offset <= offset);
             Available::File(Arc::clone(&read.segments[after.saturating_sub(1)]))
         };
         (ends, available)
@@ -196,24 +172,18 @@ impl Partition {
         if read.high_watermark != seen || self.is_deleted() {
             return false;
         }
-        read.waiting
-            .retain(|waiting| !waiting.done.load(Ordering::Acquire));
+        read.waiting.retain(|waiting| !waiting.done.load(Ordering::Acquire));
         read.waiting.push(Arc::clone(arrival));
         true
     }
 
     /// Shows readers a round's batches of this partition, which are synced now.
-    pub(crate) fn publish(
-        &self,
-        segment: &Segment,
-        batches: impl Iterator<Item = (BatchHeader, Bytes)>,
-    ) {
+    pub(crate) fn publish(&self, segment: &Segment, batches: impl Iterator<Item = (BatchHeader, Bytes)>) {
         let mut read = lock(&self.read);
         let mut index = lock(&segment.index);
         for (header, bytes) in batches {
             index.push(&header);
-            read.tail
-                .push(header.base_offset, header.next_offset(), bytes);
+            read.tail.push(header.base_offset, header.next_offset(), bytes);
             read.high_watermark = header.next_offset();
         }
         drop(index);
@@ -229,10 +199,7 @@ impl Partition {
     /// First offset of the segment after the one that begins at `base`.
     pub(crate) fn next_segment_base(&self, base: i64) -> Option<i64> {
         let read = lock(&self.read);
-        read.segments
-            .iter()
-            .map(|segment| segment.base_offset)
-            .find(|other| *other > base)
+        read.segments.iter().map(|segment| segment.base_offset).find(|other| *other > base)
     }
 
     pub(crate) fn add_segment(&self, segment: Arc<Segment>) {
@@ -244,10 +211,7 @@ impl Partition {
         let mut read = lock(&self.read);
         read.log_start = to.clamp(read.log_start, read.high_watermark);
         let start = read.log_start;
-        let keep = read.segments[1..]
-            .iter()
-            .take_while(|segment| segment.base_offset <= start)
-            .count();
+        let keep = read.segments[1..].iter().take_while(|segment| segment.base_offset <= start).count();
         read.segments.drain(..keep).collect()
     }
 
@@ -266,10 +230,7 @@ impl Partition {
                     continue;
                 }
                 if let Some(found) = first_not_older(bytes, timestamp) {
-                    return Ok(Some(Found {
-                        offset: found.offset.max(ends.log_start),
-                        ..found
-                    }));
+                    return Ok(Some(Found { offset: found.offset.max(ends.log_start), ..found }));
                 }
             }
         }
@@ -278,17 +239,8 @@ impl Partition {
 
     /// The first of the records with the newest timestamp. Blocks on files.
     pub(crate) fn find_newest(&self) -> io::Result<Option<Found>> {
-        let newest = self
-            .segments()
-            .iter()
-            .map(|segment| segment.max_timestamp())
-            .max()
-            .unwrap_or(-1);
-        if newest < 0 {
-            Ok(None)
-        } else {
-            self.find_time(newest)
-        }
+        let newest = self.segments().iter().map(|segment| segment.max_timestamp()).max().unwrap_or(-1);
+        if newest < 0 { Ok(None) } else { self.find_time(newest) }
     }
 }
 
@@ -324,9 +276,5 @@ pub(crate) fn read_segment(
         }
         taken.extend_from_slice(bytes);
     }
-    Ok(if taken.is_empty() {
-        Vec::new()
-    } else {
-        vec![taken.into()]
-    })
+    Ok(if taken.is_empty() { Vec::new() } else { vec![taken.into()] })
 }

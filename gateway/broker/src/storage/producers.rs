@@ -55,10 +55,7 @@ pub(crate) struct Producers {
 
 impl Producers {
     pub(crate) fn new(limit: usize) -> Producers {
-        Producers {
-            known: HashMap::new(),
-            limit,
-        }
+        Producers { known: HashMap::new(), limit }
     }
 
     /// Judges a batch against what was written before it.
@@ -68,11 +65,7 @@ impl Producers {
         }
         let starts = batch.base_sequence == 0;
         let Some(known) = self.known.get(&batch.producer_id) else {
-            return if starts {
-                Sequence::Next
-            } else {
-                Sequence::Unknown
-            };
+            return if starts { Sequence::Next } else { Sequence::Unknown };
         };
         if batch.producer_epoch != known.epoch {
             return match (batch.producer_epoch > known.epoch, starts) {
@@ -82,9 +75,8 @@ impl Producers {
             };
         }
         let written = &known.written[..usize::from(known.count)];
-        if let Some(same) = written
-            .iter()
-            .find(|w| w.first == batch.base_sequence && w.last == batch.last_sequence())
+        if let Some(same) =
+            written.iter().find(|w| w.first == batch.base_sequence && w.last == batch.last_sequence())
         {
             return Sequence::Duplicate(same.offset);
         }
@@ -100,11 +92,7 @@ impl Producers {
     }
 
     /// Remembers a batch written at `offset`; returns what was known before, for [`Producers::restore`].
-    pub(crate) fn remember(
-        &mut self,
-        batch: &BatchHeader,
-        offset: i64,
-    ) -> Option<(i64, Option<Producer>)> {
+    pub(crate) fn remember(&mut self, batch: &BatchHeader, offset: i64) -> Option<(i64, Option<Producer>)> {
         if batch.producer_id < 0 {
             return None;
         }
@@ -112,19 +100,13 @@ impl Producers {
         if before.is_none() && self.known.len() >= self.limit {
             self.forget_longest_silent();
         }
-        let mut producer = before
-            .filter(|known| known.epoch == batch.producer_epoch)
-            .unwrap_or(Producer {
-                epoch: batch.producer_epoch,
-                written: [Written::default(); REMEMBERED],
-                count: 0,
-                seen_ms: 0,
-            });
-        let written = Written {
-            first: batch.base_sequence,
-            last: batch.last_sequence(),
-            offset,
-        };
+        let mut producer = before.filter(|known| known.epoch == batch.producer_epoch).unwrap_or(Producer {
+            epoch: batch.producer_epoch,
+            written: [Written::default(); REMEMBERED],
+            count: 0,
+            seen_ms: 0,
+        });
+        let written = Written { first: batch.base_sequence, last: batch.last_sequence(), offset };
         if usize::from(producer.count) == REMEMBERED {
             producer.written.rotate_left(1);
             producer.written[REMEMBERED - 1] = written;
@@ -146,12 +128,7 @@ impl Producers {
     }
 
     fn forget_longest_silent(&mut self) {
-        if let Some(id) = self
-            .known
-            .iter()
-            .min_by_key(|(_, producer)| producer.seen_ms)
-            .map(|(id, _)| *id)
-        {
+        if let Some(id) = self.known.iter().min_by_key(|(_, producer)| producer.seen_ms).map(|(id, _)| *id) {
             self.known.remove(&id);
         }
     }
@@ -177,17 +154,9 @@ impl Producers {
         let mut producers = Producers::new(limit);
         for _ in 0..bytes.try_get_u32().ok()? {
             let id = bytes.try_get_i64().ok()?;
-            let (epoch, seen_ms, count) = (
-                bytes.try_get_i16().ok()?,
-                bytes.try_get_i64().ok()?,
-                bytes.try_get_u8().ok()?,
-            );
-            let mut producer = Producer {
-                epoch,
-                written: [Written::default(); REMEMBERED],
-                count,
-                seen_ms,
-            };
+            let (epoch, seen_ms, count) =
+                (bytes.try_get_i16().ok()?, bytes.try_get_i64().ok()?, bytes.try_get_u8().ok()?);
+            let mut producer = Producer { epoch, written: [Written::default(); REMEMBERED], count, seen_ms };
             for written in producer.written.get_mut(..usize::from(count))? {
                 *written = Written {
                     first: bytes.try_get_i32().ok()?,

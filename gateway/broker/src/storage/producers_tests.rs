@@ -3,10 +3,7 @@ use super::*;
 
 fn header(id: i64, epoch: i16, sequence: i32, count: u8) -> BatchHeader {
     let bytes = batch(id, sequence, count, i64::from(sequence));
-    BatchHeader {
-        producer_epoch: epoch,
-        ..BatchHeader::read(&bytes).unwrap()
-    }
+    BatchHeader { producer_epoch: epoch, ..BatchHeader::read(&bytes).unwrap() }
 }
 
 #[test]
@@ -18,14 +15,8 @@ fn sequences_follow_each_other() {
         assert_eq!(producers.judge(&batch), Sequence::Next, "batch {n}");
         producers.remember(&batch, i64::from(n) * 2 + 100);
     }
-    assert_eq!(
-        producers.judge(&header(1, 0, 12, 2)),
-        Sequence::Duplicate(112)
-    );
-    assert_eq!(
-        producers.judge(&header(1, 0, 4, 2)),
-        Sequence::Duplicate(104)
-    );
+    assert_eq!(producers.judge(&header(1, 0, 12, 2)), Sequence::Duplicate(112));
+    assert_eq!(producers.judge(&header(1, 0, 4, 2)), Sequence::Duplicate(104));
     assert_eq!(producers.judge(&header(1, 0, 2, 2)), Sequence::OldDuplicate);
     assert_eq!(producers.judge(&header(1, 0, 16, 2)), Sequence::Gap);
     assert_eq!(producers.judge(&header(1, 1, 3, 1)), Sequence::Gap);
@@ -40,10 +31,7 @@ fn numbers_start_over_at_their_end() {
     producers.remember(&header(1, 0, i32::MAX - 1, 2), 0);
     assert_eq!(producers.judge(&header(1, 0, 0, 1)), Sequence::Next);
     producers.remember(&header(1, 0, 0, 1), 2);
-    assert_eq!(
-        producers.judge(&header(1, 0, i32::MAX - 3, 1)),
-        Sequence::OldDuplicate
-    );
+    assert_eq!(producers.judge(&header(1, 0, i32::MAX - 3, 1)), Sequence::OldDuplicate);
 }
 
 #[test]

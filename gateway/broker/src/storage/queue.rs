@@ -75,11 +75,7 @@ impl Job {
     /// Bytes that it adds to a round, at most.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Job::Append(append) => append
-                .batches
-                .iter()
-                .map(|batch| batch.bytes.len() + ENTRY_BYTES)
-                .sum(),
+            Job::Append(append) => append.batches.iter().map(|batch| batch.bytes.len() + ENTRY_BYTES).sum(),
             Job::Offsets(offsets) => offsets.framed.len() + ENTRY_BYTES,
             Job::Task(_) => 0,
         }
@@ -134,11 +130,8 @@ impl Queue {
             if state.closed || left.is_zero() {
                 return !state.closed;
             }
-            state = self
-                .arrived
-                .wait_timeout(state, left)
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .0;
+            state =
+                self.arrived.wait_timeout(state, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
         let mut bytes = 0;
         while bytes < ROUND_BYTES

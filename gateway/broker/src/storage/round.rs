@@ -55,24 +55,12 @@ impl Round {
 
     /// Gives every batch of a request its offset.
     pub(crate) fn add(&mut self, append: Append) {
-        let outcomes = append
-            .batches
-            .into_iter()
-            .map(|batch| self.stage(batch))
-            .collect();
-        self.requests.push(Request {
-            reply: append.reply,
-            outcomes,
-            _permit: append.permit,
-        });
+        let outcomes = append.batches.into_iter().map(|batch| self.stage(batch)).collect();
+        self.requests.push(Request { reply: append.reply, outcomes, _permit: append.permit });
     }
 
     fn stage(&mut self, batch: AppendBatch) -> (Arc<Partition>, Outcome) {
-        let AppendBatch {
-            partition,
-            mut header,
-            bytes,
-        } = batch;
+        let AppendBatch { partition, mut header, bytes } = batch;
         if partition.is_deleted() {
             return (partition, Err(AppendError::Deleted));
         }
@@ -96,11 +84,7 @@ impl Round {
         write.next_offset = header.next_offset();
         let before = write.producers.remember(&header, offset);
         self.bytes += bytes.len();
-        write.staged.push(Staged {
-            header,
-            bytes,
-            before,
-        });
+        write.staged.push(Staged { header, bytes, before });
         let first = write.staged.len() == 1;
         drop(write);
         if first {
@@ -147,24 +131,14 @@ impl Committer {
         }
         for request in round.requests {
             let outcome = |(partition, outcome): (Arc<Partition>, Outcome)| {
-                if failed.contains(&partition.log) {
-                    Err(AppendError::Storage)
-                } else {
-                    outcome
-                }
+                if failed.contains(&partition.log) { Err(AppendError::Storage) } else { outcome }
             };
-            let _ = request
-                .reply
-                .send(request.outcomes.into_iter().map(outcome).collect());
+            let _ = request.reply.send(request.outcomes.into_iter().map(outcome).collect());
         }
     }
 
     /// Puts a partition's staged batches into the round's buffer and its segment. After an error neither has them.
-    fn write_region(
-        &mut self,
-        partition: Arc<Partition>,
-        frame: &mut BytesMut,
-    ) -> io::Result<Region> {
+    fn write_region(&mut self, partition: Arc<Partition>, frame: &mut BytesMut) -> io::Result<Region> {
         let rolled = self.roll_if_full(&partition);
         let mut write = lock(&partition.write);
         let staged = std::mem::take(&mut write.staged);
@@ -172,11 +146,7 @@ impl Committer {
         let start = frame.len();
         let bytes = staged.iter().map(|staged| staged.bytes.len()).sum();
         wal::put_entry(
-            Target {
-                log: partition.log,
-                base: segment.base_offset,
-                position: write.bytes,
-            },
+            Target { log: partition.log, base: segment.base_offset, position: write.bytes },
             bytes,
             frame,
         );
@@ -184,18 +154,11 @@ impl Committer {
         for staged in &staged {
             batch::place(&staged.bytes, staged.header.base_offset, frame);
         }
-        let written = rolled.and_then(|()| {
-            self.disk
-                .write(&segment.file, &frame[range.clone()], write.bytes)
-        });
+        let written =
+            rolled.and_then(|()| self.disk.write(&segment.file, &frame[range.clone()], write.bytes));
         write.bytes += bytes as u64;
         drop(write);
-        let region = Region {
-            partition,
-            segment,
-            staged,
-            range,
-        };
+        let region = Region { partition, segment, staged, range };
         match written {
             Ok(()) => Ok(region),
             Err(error) => {
@@ -212,17 +175,10 @@ impl Committer {
             return 0;
         }
         let start = frame.len();
-        let bytes = offsets
-            .iter()
-            .map(|offsets| offsets.framed.len())
-            .sum::<usize>();
+        let bytes = offsets.iter().map(|offsets| offsets.framed.len()).sum::<usize>();
         let journal = &self.offsets_journal;
         wal::put_entry(
-            Target {
-                log: OFFSETS_LOG,
-                base: journal.edition,
-                position: journal.bytes,
-            },
+            Target { log: OFFSETS_LOG, base: journal.edition, position: journal.bytes },
             bytes,
             frame,
         );
@@ -230,10 +186,7 @@ impl Committer {
             frame.extend_from_slice(&offsets.framed);
         }
         let from = start + wal::ENTRY_BYTES;
-        if let Err(error) = self
-            .disk
-            .write(&journal.file, &frame[from..], journal.bytes)
-        {
+        if let Err(error) = self.disk.write(&journal.file, &frame[from..], journal.bytes) {
             self.health.refused(&error);
             frame.truncate(start);
             let _ = journal.file.set_len(journal.bytes);
@@ -260,14 +213,12 @@ impl Committer {
             if journal_grew > 0 {
                 scope.spawn(|| super::fatal::sync(&self.offsets_journal.file, &self.folder));
             }
-            let (first, rest) = regions
-                .split_first()
-                .map_or((None, regions), |(first, rest)| (Some(first), rest));
+            let (first, rest) =
+                regions.split_first().map_or((None, regions), |(first, rest)| (Some(first), rest));
             for some in rest.chunks(rest.len().div_ceil(SYNC_THREADS).max(1)) {
                 scope.spawn(|| {
-                    some.iter().for_each(|region| {
-                        super::fatal::sync(&region.segment.file, &region.segment.path)
-                    })
+                    some.iter()
+                        .for_each(|region| super::fatal::sync(&region.segment.file, &region.segment.path))
                 });
             }
             if let Some(region) = first {
@@ -307,10 +258,8 @@ fn publish(regions: Vec<Region>, frame: BytesMut) {
         if !small {
             bytes = Bytes::copy_from_slice(&bytes);
         }
-        let batches = region
-            .staged
-            .into_iter()
-            .map(|staged| (staged.header, bytes.split_to(staged.header.bytes)));
+        let batches =
+            region.staged.into_iter().map(|staged| (staged.header, bytes.split_to(staged.header.bytes)));
         region.partition.publish(&region.segment, batches);
     }
 }

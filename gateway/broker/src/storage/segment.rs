@@ -32,21 +32,13 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn empty() -> Index {
-        Index {
-            entries: Vec::new(),
-            synced: 0,
-            max_timestamp: -1,
-        }
+        Index { entries: Vec::new(), synced: 0, max_timestamp: -1 }
     }
 
     /// Takes in the batch that ends the synced part.
     pub(crate) fn push(&mut self, batch: &BatchHeader) {
         self.max_timestamp = self.max_timestamp.max(batch.max_timestamp);
-        if self
-            .entries
-            .last()
-            .is_none_or(|entry| self.synced - entry.position >= INDEX_INTERVAL)
-        {
+        if self.entries.last().is_none_or(|entry| self.synced - entry.position >= INDEX_INTERVAL) {
             self.entries.push(IndexEntry {
                 offset: batch.base_offset,
                 position: self.synced,
@@ -61,16 +53,12 @@ impl Index {
     /// Where to begin to look for `offset`.
     pub(crate) fn position_of(&self, offset: i64) -> u64 {
         let after = self.entries.partition_point(|entry| entry.offset <= offset);
-        after
-            .checked_sub(1)
-            .map_or(0, |at| self.entries[at].position)
+        after.checked_sub(1).map_or(0, |at| self.entries[at].position)
     }
 
     /// Where to begin to look for a record not older than `timestamp`; `None` when all are older.
     pub(crate) fn position_of_time(&self, timestamp: i64) -> Option<u64> {
-        let at = self
-            .entries
-            .partition_point(|entry| entry.max_timestamp < timestamp);
+        let at = self.entries.partition_point(|entry| entry.max_timestamp < timestamp);
         self.entries.get(at).map(|entry| entry.position)
     }
 }
@@ -88,29 +76,14 @@ impl Segment {
     /// Makes a new, empty segment; the caller syncs the folder.
     pub(crate) fn create(folder: &Path, base_offset: i64) -> io::Result<Segment> {
         let path = path(folder, base_offset);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(&path)?;
-        Ok(Segment {
-            base_offset,
-            path,
-            file,
-            index: Mutex::new(Index::empty()),
-        })
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
+        Ok(Segment { base_offset, path, file, index: Mutex::new(Index::empty()) })
     }
 
     pub(crate) fn open(folder: &Path, base_offset: i64, index: Index) -> io::Result<Segment> {
         let path = path(folder, base_offset);
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(Segment {
-            base_offset,
-            path,
-            file,
-            index: Mutex::new(index),
-        })
+        Ok(Segment { base_offset, path, file, index: Mutex::new(index) })
     }
 
     pub(crate) fn synced(&self) -> u64 {
@@ -141,10 +114,8 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<i64>> {
     let mut bases = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        if let Some(base) = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".log"))
-            .and_then(|base| base.parse().ok())
+        if let Some(base) =
+            name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|base| base.parse().ok())
         {
             bases.push(base);
         }
@@ -169,13 +140,7 @@ const SCAN_BYTES: usize = 256 * 1024;
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(file: &'a File, from: u64, end: u64) -> Scan<'a> {
-        Scan {
-            file,
-            end,
-            start: from,
-            buffer: Vec::new(),
-            at: 0,
-        }
+        Scan { file, end, start: from, buffer: Vec::new(), at: 0 }
     }
 
     /// Position of the next batch.
@@ -210,9 +175,7 @@ impl<'a> Scan<'a> {
         }
         self.start = self.position();
         self.at = 0;
-        let bytes = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(SCAN_BYTES.max(wanted));
+        let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(SCAN_BYTES.max(wanted));
         self.buffer.resize(bytes, 0);
         self.file.read_exact_at(&mut self.buffer, self.start)?;
         Ok(true)

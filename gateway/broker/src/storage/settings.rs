@@ -35,14 +35,10 @@ impl Settings {
     }
 
     pub(crate) fn set(&self, values: Values) {
-        self.retention_ms
-            .store(values.retention_ms, Ordering::Relaxed);
-        self.retention_bytes
-            .store(values.retention_bytes, Ordering::Relaxed);
-        self.segment_bytes
-            .store(values.segment_bytes, Ordering::Relaxed);
-        self.batch_bytes
-            .store(values.batch_bytes, Ordering::Relaxed);
+        self.retention_ms.store(values.retention_ms, Ordering::Relaxed);
+        self.retention_bytes.store(values.retention_bytes, Ordering::Relaxed);
+        self.segment_bytes.store(values.segment_bytes, Ordering::Relaxed);
+        self.batch_bytes.store(values.batch_bytes, Ordering::Relaxed);
         self.deletes.store(values.deletes, Ordering::Relaxed);
     }
 

@@ -65,14 +65,6 @@ impl Summary {
             });
         }
         let producers = Producers::decode(&mut body, producers)?;
-        Some(Summary {
-            index: Index {
-                entries,
-                synced,
-                max_timestamp,
-            },
-            next_offset,
-            producers,
-        })
+        Some(Summary { index: Index { entries, synced, max_timestamp }, next_offset, producers })
     }
 }

@@ -22,21 +22,13 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn new(limit: usize) -> Tail {
-        Tail {
-            batches: VecDeque::new(),
-            bytes: 0,
-            limit,
-        }
+        Tail { batches: VecDeque::new(), bytes: 0, limit }
     }
 
     /// Adds the batch that follows the newest one.
     pub(crate) fn push(&mut self, base_offset: i64, next_offset: i64, bytes: Bytes) {
         self.bytes += bytes.len();
-        self.batches.push_back(Recent {
-            base_offset,
-            next_offset,
-            bytes,
-        });
+        self.batches.push_back(Recent { base_offset, next_offset, bytes });
         while self.bytes > self.limit {
             let Some(oldest) = self.batches.pop_front() else {
                 break;
@@ -49,16 +41,10 @@ impl Tail {
     ///
     /// `None` when `offset` is older than what is kept here.
     pub(crate) fn read(&self, offset: i64, max: usize, at_least_one: bool) -> Option<Vec<Bytes>> {
-        if self
-            .batches
-            .front()
-            .is_none_or(|oldest| oldest.base_offset > offset)
-        {
+        if self.batches.front().is_none_or(|oldest| oldest.base_offset > offset) {
             return None;
         }
-        let from = self
-            .batches
-            .partition_point(|batch| batch.next_offset <= offset);
+        let from = self.batches.partition_point(|batch| batch.next_offset <= offset);
         let mut taken = Vec::new();
         let mut bytes = 0;
         for batch in self.batches.range(from..) {
@@ -84,17 +70,9 @@ mod tests {
             tail.push(n * 2, n * 2 + 2, Bytes::from(vec![n as u8; 100]));
         }
         assert!(tail.read(3, 1000, true).is_none(), "evicted");
-        let firsts = |read: Option<Vec<Bytes>>| {
-            read.unwrap()
-                .iter()
-                .map(|bytes| bytes[0])
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            firsts(tail.read(5, 1000, true)),
-            [2, 3],
-            "from inside a batch"
-        );
+        let firsts =
+            |read: Option<Vec<Bytes>>| read.unwrap().iter().map(|bytes| bytes[0]).collect::<Vec<_>>();
+        assert_eq!(firsts(tail.read(5, 1000, true)), [2, 3], "from inside a batch");
         assert_eq!(firsts(tail.read(4, 150, true)), [2]);
         assert_eq!(firsts(tail.read(4, 50, true)), [2]);
         assert!(firsts(tail.read(4, 50, false)).is_empty());

@@ -59,44 +59,28 @@ impl Committer {
         }
         let settings = Arc::new(Settings::new(keys::values(&given, limits.batch_bytes)));
         let (logs, made) = self.make_partitions(partitions, &settings, limits)?;
-        self.record(Change::Topic {
-            name: name.to_owned(),
-            logs,
-            settings: given.clone(),
-        })?;
-        self.catalog
-            .insert(name.to_owned(), Arc::new(Topic::new(settings, given, made)));
+        self.record(Change::Topic { name: name.to_owned(), logs, settings: given.clone() })?;
+        self.catalog.insert(name.to_owned(), Arc::new(Topic::new(settings, given, made)));
         Ok(())
     }
 
-    pub(crate) fn grow_topic(
-        &mut self,
-        name: &str,
-        to: usize,
-        limits: &Limits,
-    ) -> Result<(), ChangeError> {
+    pub(crate) fn grow_topic(&mut self, name: &str, to: usize, limits: &Limits) -> Result<(), ChangeError> {
         let topic = self.catalog.topic(name).ok_or(ChangeError::Unknown)?;
         let more = to.saturating_sub(topic.count());
         let (logs, made) = self.make_partitions(more, &topic.settings, limits)?;
-        self.record(Change::Grown {
-            name: name.to_owned(),
-            logs,
-        })?;
+        self.record(Change::Grown { name: name.to_owned(), logs })?;
         topic.grow(made);
         Ok(())
     }
 
     pub(crate) fn delete_topic(&mut self, name: &str) -> Result<(), ChangeError> {
         let topic = self.catalog.topic(name).ok_or(ChangeError::Unknown)?;
-        self.record(Change::Deleted {
-            name: name.to_owned(),
-        })?;
+        self.record(Change::Deleted { name: name.to_owned() })?;
         self.catalog.remove(name);
         for partition in topic.partitions() {
             partition.mark_deleted();
             self.dirty.retain(|(log, _), _| *log != partition.log);
-            self.checkpointer
-                .send(Work::RemoveFolder(partition.folder.clone()));
+            self.checkpointer.send(Work::RemoveFolder(partition.folder.clone()));
         }
         self.forget_offsets(self.offsets.without_topic(name));
         Ok(())
@@ -110,40 +94,22 @@ impl Committer {
         limits: &Limits,
     ) -> Result<(), ChangeError> {
         let topic = self.catalog.topic(name).ok_or(ChangeError::Unknown)?;
-        self.record(Change::Settings {
-            name: name.to_owned(),
-            settings: given.clone(),
-        })?;
+        self.record(Change::Settings { name: name.to_owned(), settings: given.clone() })?;
         topic.settings.set(keys::values(&given, limits.batch_bytes));
         *crate::sync::write(&topic.given) = given;
         Ok(())
     }
 
     /// Deletes the records below `offset`, or all when it is -1; returns the new start.
-    pub(crate) fn delete_records(
-        &mut self,
-        name: &str,
-        index: i32,
-        offset: i64,
-    ) -> Result<i64, ChangeError> {
-        let partition = self
-            .catalog
-            .partition(name, index)
-            .ok_or(ChangeError::Unknown)?;
+    pub(crate) fn delete_records(&mut self, name: &str, index: i32, offset: i64) -> Result<i64, ChangeError> {
+        let partition = self.catalog.partition(name, index).ok_or(ChangeError::Unknown)?;
         let ends = partition.ends();
-        let offset = if offset == -1 {
-            ends.high_watermark
-        } else {
-            offset
-        };
+        let offset = if offset == -1 { ends.high_watermark } else { offset };
         if offset < 0 || offset > ends.high_watermark {
             return Err(ChangeError::OutOfRange);
         }
         if offset > ends.log_start {
-            self.record(Change::Start {
-                log: partition.log,
-                offset,
-            })?;
+            self.record(Change::Start { log: partition.log, offset })?;
             self.drop_below(&partition, offset);
         }
         Ok(partition.ends().log_start)
@@ -164,10 +130,7 @@ impl Committer {
         let known = Arc::clone(&self.offsets);
         let framed = offsets::framed(changes.clone()).into();
         let mut round = Round::default();
-        round.add_offsets(OffsetsAppend {
-            framed,
-            done: Box::new(move |_| known.apply(changes)),
-        });
+        round.add_offsets(OffsetsAppend { framed, done: Box::new(move |_| known.apply(changes)) });
         self.commit(round);
     }
 
@@ -190,12 +153,9 @@ impl Committer {
                 continue;
             }
             for partition in topic.partitions() {
-                if let Err(error) = self.retain_partition(
-                    &partition,
-                    values.retention_ms,
-                    values.retention_bytes,
-                    now_ms,
-                ) {
+                if let Err(error) =
+                    self.retain_partition(&partition, values.retention_ms, values.retention_bytes, now_ms)
+                {
                     tracing::warn!(topic = name, %error, "cannot begin a new segment to delete an old one");
                 }
             }
@@ -213,18 +173,14 @@ impl Committer {
             retention_ms >= 0 && segment.max_timestamp() < now_ms.saturating_sub(retention_ms)
         };
         let mut segments = partition.segments();
-        if segments
-            .last()
-            .is_some_and(|active| active.synced() > 0 && expired(active))
-        {
+        if segments.last().is_some_and(|active| active.synced() > 0 && expired(active)) {
             self.roll(partition, partition.ends().high_watermark)?;
             segments = partition.segments();
         }
         let mut bytes: u64 = segments.iter().map(|segment| segment.synced()).sum();
         let mut start = None;
         for pair in segments.windows(2) {
-            let too_many =
-                u64::try_from(retention_bytes).is_ok_and(|most| bytes - pair[0].synced() >= most);
+            let too_many = u64::try_from(retention_bytes).is_ok_and(|most| bytes - pair[0].synced() >= most);
             if !expired(&pair[0]) && !too_many {
                 break;
             }
@@ -258,9 +214,7 @@ impl Committer {
         let tail = tail_bytes(limits, self.catalog.partitions() + count);
         let first = self.meta.next_log.max(1);
         // Taken now: a failed attempt may leave a folder of this number behind.
-        self.record(Change::Logs {
-            below: first + count as u64,
-        })?;
+        self.record(Change::Logs { below: first + count as u64 })?;
         let mut made = Vec::with_capacity(count);
         for log in first..first + count as u64 {
             let folder = folder_of(&self.folder, log);
@@ -273,13 +227,7 @@ impl Committer {
                 next_offset: 0,
                 producers: Producers::new(limits.producers),
             };
-            made.push(Arc::new(Partition::new(
-                log,
-                folder,
-                Arc::clone(settings),
-                opened,
-                tail,
-            )));
+            made.push(Arc::new(Partition::new(log, folder, Arc::clone(settings), opened, tail)));
         }
         sync_folder(&self.folder.join("partitions"))?;
         Ok(((first..first + count as u64).collect(), made))

@@ -57,12 +57,7 @@ impl Wal {
     pub(crate) fn open(folder: &Path, generation: u64) -> io::Result<Wal> {
         let open = |name: &str| -> io::Result<(File, PathBuf)> {
             let path = folder.join(name);
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(&path)?;
+            let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
             fill(&file)?;
             file.write_all_at(&[0; FRAME_BYTES], 0)?;
             file.sync_all()?;
@@ -70,13 +65,7 @@ impl Wal {
         };
         let files = [open("wal.0")?, open("wal.1")?];
         super::journal::sync_folder(folder)?;
-        Ok(Wal {
-            files,
-            active: 0,
-            position: 0,
-            generation,
-            sequence: 0,
-        })
+        Ok(Wal { files, active: 0, position: 0, generation, sequence: 0 })
     }
 
     /// Whether a round of this many bytes fits into what is left.
@@ -116,9 +105,7 @@ fn fill(file: &File) -> io::Result<()> {
     let zeros = vec![0u8; 1 << 20];
     let mut position = file.metadata()?.len().min(FILE_BYTES);
     while position < FILE_BYTES {
-        let bytes = zeros
-            .len()
-            .min(usize::try_from(FILE_BYTES - position).unwrap_or(usize::MAX));
+        let bytes = zeros.len().min(usize::try_from(FILE_BYTES - position).unwrap_or(usize::MAX));
         file.write_all_at(&zeros[..bytes], position)?;
         position += bytes as u64;
     }
@@ -146,19 +133,14 @@ fn frames(content: &bytes::Bytes) -> (u64, Vec<(Target, bytes::Bytes)>) {
     let mut sequence = None;
     let mut at = 0;
     while let Some(mut head) = content.get(at..at + FRAME_BYTES) {
-        let (magic, checksum, of, number, length) = (
-            head.get_u32(),
-            head.get_u32(),
-            head.get_u64(),
-            head.get_u64(),
-            head.get_u32() as usize,
-        );
+        let (magic, checksum, of, number, length) =
+            (head.get_u32(), head.get_u32(), head.get_u64(), head.get_u64(), head.get_u32() as usize);
         let body = at + FRAME_BYTES..(at + FRAME_BYTES).saturating_add(length);
         let Some(checked) = content.get(at + 8..body.end) else {
             break;
         };
-        let follows = *generation.get_or_insert(of) == of
-            && sequence.is_none_or(|before: u64| before + 1 == number);
+        let follows =
+            *generation.get_or_insert(of) == of && sequence.is_none_or(|before: u64| before + 1 == number);
         if magic != MAGIC || !follows || crc32c::crc32c(checked) != checksum {
             break;
         }
@@ -171,11 +153,7 @@ fn frames(content: &bytes::Bytes) -> (u64, Vec<(Target, bytes::Bytes)>) {
 
 fn split_entries(mut body: bytes::Bytes, entries: &mut Vec<(Target, bytes::Bytes)>) {
     while body.len() >= ENTRY_BYTES {
-        let target = Target {
-            log: body.get_u64(),
-            base: body.get_i64(),
-            position: body.get_u64(),
-        };
+        let target = Target { log: body.get_u64(), base: body.get_i64(), position: body.get_u64() };
         let length = body.get_u32() as usize;
         if length > body.len() {
             return;

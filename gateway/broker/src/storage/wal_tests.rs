@@ -10,38 +10,24 @@ fn round(entries: &[(Target, &[u8])]) -> BytesMut {
 }
 
 fn target(log: u64, position: u64) -> Target {
-    Target {
-        log,
-        base: 0,
-        position,
-    }
+    Target { log, base: 0, position }
 }
 
 fn replayed(folder: &Path) -> Vec<(u64, Vec<u8>)> {
-    replay(folder)
-        .unwrap()
-        .into_iter()
-        .map(|(target, bytes)| (target.log, bytes.to_vec()))
-        .collect()
+    replay(folder).unwrap().into_iter().map(|(target, bytes)| (target.log, bytes.to_vec())).collect()
 }
 
 #[test]
 fn replays_rounds_in_order_over_both_files() {
     let folder = tempfile::tempdir().unwrap();
     let mut wal = Wal::open(folder.path(), 5).unwrap();
-    wal.commit(&mut round(&[(target(1, 0), b"a"), (target(2, 0), b"b")]))
-        .unwrap();
+    wal.commit(&mut round(&[(target(1, 0), b"a"), (target(2, 0), b"b")])).unwrap();
     wal.commit(&mut round(&[(target(1, 1), b"c")])).unwrap();
     wal.switch();
     wal.commit(&mut round(&[(target(3, 0), b"d")])).unwrap();
     assert_eq!(
         replayed(folder.path()),
-        [
-            (1, b"a".to_vec()),
-            (2, b"b".to_vec()),
-            (1, b"c".to_vec()),
-            (3, b"d".to_vec())
-        ]
+        [(1, b"a".to_vec()), (2, b"b".to_vec()), (1, b"c".to_vec()), (3, b"d".to_vec())]
     );
     wal.switch();
     wal.commit(&mut round(&[(target(4, 0), b"e")])).unwrap();
@@ -58,23 +44,14 @@ fn stops_at_a_torn_or_damaged_frame() {
     let mut wal = Wal::open(folder.path(), 1).unwrap();
     wal.commit(&mut round(&[(target(1, 0), b"first")])).unwrap();
     let good = wal.position;
-    wal.commit(&mut round(&[(target(1, 5), b"second")]))
-        .unwrap();
+    wal.commit(&mut round(&[(target(1, 5), b"second")])).unwrap();
     let end = wal.position;
     for at in good..end {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(folder.path().join("wal.0"))
-            .unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(folder.path().join("wal.0")).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
-        assert_eq!(
-            replayed(folder.path()),
-            [(1, b"first".to_vec())],
-            "damage at {at}"
-        );
+        assert_eq!(replayed(folder.path()), [(1, b"first".to_vec())], "damage at {at}");
         file.write_all_at(&byte, at).unwrap();
     }
 }

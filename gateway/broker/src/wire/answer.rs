@@ -99,11 +99,7 @@ fn put_fetched(fetched: &Fetched, version: i16, out: &mut BytesMut) -> Result<()
     Ok(())
 }
 
-fn put_partition(
-    partition: &FetchedPartition,
-    version: i16,
-    out: &mut BytesMut,
-) -> Result<(), EncodeError> {
+fn put_partition(partition: &FetchedPartition, version: i16, out: &mut BytesMut) -> Result<(), EncodeError> {
     out.put_i32(partition.index);
     out.put_i16(partition.error);
     out.put_i64(partition.ends.high_watermark);

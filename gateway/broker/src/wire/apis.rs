@@ -12,12 +12,7 @@ pub(crate) struct Api {
 }
 
 const fn api(key: ApiKey, min: i16, max: i16, flexible: i16) -> Api {
-    Api {
-        key,
-        min,
-        max,
-        flexible,
-    }
+    Api { key, min, max, flexible }
 }
 
 /// Never compact in the versions taken.

@@ -44,15 +44,12 @@ pub(crate) fn framed(api: &Api, version: i16, correlation: i32) -> Bytes {
 /// What a client might ask.
 pub(crate) fn sample(key: ApiKey, version: i16) -> RequestKind {
     match key {
-        ApiKey::Produce
-        | ApiKey::Fetch
-        | ApiKey::ListOffsets
-        | ApiKey::Metadata
-        | ApiKey::ApiVersions => records(key, version),
-        ApiKey::OffsetCommit
-        | ApiKey::OffsetFetch
-        | ApiKey::OffsetDelete
-        | ApiKey::FindCoordinator => offsets(key, version),
+        ApiKey::Produce | ApiKey::Fetch | ApiKey::ListOffsets | ApiKey::Metadata | ApiKey::ApiVersions => {
+            records(key, version)
+        }
+        ApiKey::OffsetCommit | ApiKey::OffsetFetch | ApiKey::OffsetDelete | ApiKey::FindCoordinator => {
+            offsets(key, version)
+        }
         ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Heartbeat | ApiKey::LeaveGroup => {
             members(key, version)
         }
@@ -71,36 +68,21 @@ fn records(key: ApiKey, version: i16) -> RequestKind {
                 .with_name(topic())
                 .with_partition_data(vec![part.clone(), part]);
             RequestKind::Produce(
-                ProduceRequest::default()
-                    .with_acks(1)
-                    .with_timeout_ms(1000)
-                    .with_topic_data(vec![data]),
+                ProduceRequest::default().with_acks(1).with_timeout_ms(1000).with_topic_data(vec![data]),
             )
         }
         ApiKey::Fetch => {
-            let part = fetch_request::FetchPartition::default()
-                .with_fetch_offset(0)
-                .with_partition_max_bytes(1000);
-            let asked = fetch_request::FetchTopic::default()
-                .with_topic(topic())
-                .with_partitions(vec![part]);
-            let mut request = FetchRequest::default()
-                .with_max_wait_ms(1)
-                .with_max_bytes(1000)
-                .with_topics(vec![asked]);
+            let part =
+                fetch_request::FetchPartition::default().with_fetch_offset(0).with_partition_max_bytes(1000);
+            let asked = fetch_request::FetchTopic::default().with_topic(topic()).with_partitions(vec![part]);
+            let mut request =
+                FetchRequest::default().with_max_wait_ms(1).with_max_bytes(1000).with_topics(vec![asked]);
             if version >= 7 {
-                let forgotten = fetch_request::ForgottenTopic::default()
-                    .with_topic(topic())
-                    .with_partitions(vec![1, 2]);
-                request = request
-                    .with_session_epoch(-1)
-                    .with_forgotten_topics_data(vec![forgotten]);
+                let forgotten =
+                    fetch_request::ForgottenTopic::default().with_topic(topic()).with_partitions(vec![1, 2]);
+                request = request.with_session_epoch(-1).with_forgotten_topics_data(vec![forgotten]);
             }
-            RequestKind::Fetch(if version >= 11 {
-                request.with_rack_id(text("rack"))
-            } else {
-                request
-            })
+            RequestKind::Fetch(if version >= 11 { request.with_rack_id(text("rack")) } else { request })
         }
         ApiKey::ListOffsets => {
             let part = list_offsets_request::ListOffsetsPartition::default().with_timestamp(-1);
@@ -111,8 +93,8 @@ fn records(key: ApiKey, version: i16) -> RequestKind {
         }
         ApiKey::Metadata => {
             let asked = metadata_request::MetadataRequestTopic::default().with_name(Some(topic()));
-            let unknown = metadata_request::MetadataRequestTopic::default()
-                .with_name(Some(TopicName(text("unknown"))));
+            let unknown =
+                metadata_request::MetadataRequestTopic::default().with_name(Some(TopicName(text("unknown"))));
             RequestKind::Metadata(
                 MetadataRequest::default()
                     .with_allow_auto_topic_creation(true)
@@ -122,9 +104,7 @@ fn records(key: ApiKey, version: i16) -> RequestKind {
         _ => {
             let request = ApiVersionsRequest::default();
             RequestKind::ApiVersions(if version >= 3 {
-                request
-                    .with_client_software_name(text("name"))
-                    .with_client_software_version(text("1"))
+                request.with_client_software_name(text("name")).with_client_software_version(text("1"))
             } else {
                 request
             })
@@ -156,9 +136,7 @@ fn offsets(key: ApiKey, version: i16) -> RequestKind {
                 .with_name(topic())
                 .with_partition_indexes(vec![0, 1]);
             RequestKind::OffsetFetch(
-                OffsetFetchRequest::default()
-                    .with_group_id(group())
-                    .with_topics(Some(vec![asked])),
+                OffsetFetchRequest::default().with_group_id(group()).with_topics(Some(vec![asked])),
             )
         }
         ApiKey::OffsetFetch => {
@@ -174,15 +152,12 @@ fn offsets(key: ApiKey, version: i16) -> RequestKind {
             RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![one, all]))
         }
         ApiKey::OffsetDelete => {
-            let part = offset_delete_request::OffsetDeleteRequestPartition::default()
-                .with_partition_index(0);
+            let part = offset_delete_request::OffsetDeleteRequestPartition::default().with_partition_index(0);
             let asked = offset_delete_request::OffsetDeleteRequestTopic::default()
                 .with_name(topic())
                 .with_partitions(vec![part]);
             RequestKind::OffsetDelete(
-                OffsetDeleteRequest::default()
-                    .with_group_id(group())
-                    .with_topics(vec![asked]),
+                OffsetDeleteRequest::default().with_group_id(group()).with_topics(vec![asked]),
             )
         }
         _ => {
@@ -225,25 +200,19 @@ fn members(key: ApiKey, version: i16) -> RequestKind {
                 .with_assignments(vec![given]);
             RequestKind::SyncGroup(request)
         }
-        ApiKey::Heartbeat => RequestKind::Heartbeat(
-            HeartbeatRequest::default()
-                .with_group_id(group)
-                .with_member_id(text("m")),
-        ),
+        ApiKey::Heartbeat => {
+            RequestKind::Heartbeat(HeartbeatRequest::default().with_group_id(group).with_member_id(text("m")))
+        }
         _ if version >= 3 => {
             let member = leave_group_request::MemberIdentity::default()
                 .with_member_id(text("m"))
                 .with_group_instance_id(Some(text("i")));
             RequestKind::LeaveGroup(
-                LeaveGroupRequest::default()
-                    .with_group_id(group)
-                    .with_members(vec![member]),
+                LeaveGroupRequest::default().with_group_id(group).with_members(vec![member]),
             )
         }
         _ => RequestKind::LeaveGroup(
-            LeaveGroupRequest::default()
-                .with_group_id(group)
-                .with_member_id(text("m")),
+            LeaveGroupRequest::default().with_group_id(group).with_member_id(text("m")),
         ),
     }
 }
@@ -283,9 +252,7 @@ fn admin(key: ApiKey, _version: i16) -> RequestKind {
             let assigned = create_topics_request::CreatableTopic::default()
                 .with_name(TopicName(text("assigned")))
                 .with_num_partitions(-1);
-            let assigned = assigned
-                .with_replication_factor(-1)
-                .with_assignments(vec![assignment]);
+            let assigned = assigned.with_replication_factor(-1).with_assignments(vec![assignment]);
             RequestKind::CreateTopics(
                 CreateTopicsRequest::default()
                     .with_topics(vec![new.with_configs(vec![config]), assigned])
@@ -302,21 +269,17 @@ fn admin(key: ApiKey, _version: i16) -> RequestKind {
                 .with_partitions(vec![part]);
             RequestKind::DeleteRecords(DeleteRecordsRequest::default().with_topics(vec![asked]))
         }
-        ApiKey::InitProducerId => RequestKind::InitProducerId(
-            InitProducerIdRequest::default().with_transaction_timeout_ms(1000),
-        ),
+        ApiKey::InitProducerId => {
+            RequestKind::InitProducerId(InitProducerIdRequest::default().with_transaction_timeout_ms(1000))
+        }
         ApiKey::DescribeConfigs => {
             let one = describe_configs_request::DescribeConfigsResource::default()
                 .with_resource_type(TOPIC)
                 .with_resource_name(text("topic"));
-            let some = one
-                .clone()
-                .with_configuration_keys(Some(vec![text("retention.ms")]));
+            let some = one.clone().with_configuration_keys(Some(vec![text("retention.ms")]));
             let all = one.with_configuration_keys(None);
             RequestKind::DescribeConfigs(
-                DescribeConfigsRequest::default()
-                    .with_resources(vec![some, all])
-                    .with_include_synonyms(true),
+                DescribeConfigsRequest::default().with_resources(vec![some, all]).with_include_synonyms(true),
             )
         }
         ApiKey::AlterConfigs => {
@@ -327,21 +290,16 @@ fn admin(key: ApiKey, _version: i16) -> RequestKind {
                 .with_resource_type(TOPIC)
                 .with_resource_name(text("topic"));
             RequestKind::AlterConfigs(
-                AlterConfigsRequest::default()
-                    .with_resources(vec![resource.with_configs(vec![config])]),
+                AlterConfigsRequest::default().with_resources(vec![resource.with_configs(vec![config])]),
             )
         }
         ApiKey::IncrementalAlterConfigs => {
             let config = incremental_alter_configs_request::AlterableConfig::default()
                 .with_name(text("cleanup.policy"));
-            let config = config
-                .with_config_operation(2)
-                .with_value(Some(text("compact")));
-            let resource = incremental_alter_configs_request::AlterConfigsResource::default()
-                .with_resource_type(TOPIC);
-            let resource = resource
-                .with_resource_name(text("topic"))
-                .with_configs(vec![config]);
+            let config = config.with_config_operation(2).with_value(Some(text("compact")));
+            let resource =
+                incremental_alter_configs_request::AlterConfigsResource::default().with_resource_type(TOPIC);
+            let resource = resource.with_resource_name(text("topic")).with_configs(vec![config]);
             RequestKind::IncrementalAlterConfigs(
                 IncrementalAlterConfigsRequest::default().with_resources(vec![resource]),
             )
@@ -349,14 +307,11 @@ fn admin(key: ApiKey, _version: i16) -> RequestKind {
         ApiKey::CreatePartitions => {
             let assignment = create_partitions_request::CreatePartitionsAssignment::default()
                 .with_broker_ids(vec![BrokerId(1)]);
-            let more = create_partitions_request::CreatePartitionsTopic::default()
-                .with_name(topic())
-                .with_count(3);
+            let more =
+                create_partitions_request::CreatePartitionsTopic::default().with_name(topic()).with_count(3);
             let more = more.with_assignments(Some(vec![assignment]));
             RequestKind::CreatePartitions(
-                CreatePartitionsRequest::default()
-                    .with_topics(vec![more])
-                    .with_validate_only(true),
+                CreatePartitionsRequest::default().with_topics(vec![more]).with_validate_only(true),
             )
         }
         other => panic!("no sample of {other:?}"),

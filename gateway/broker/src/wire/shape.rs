@@ -28,28 +28,15 @@ pub(crate) enum Field {
 pub(crate) struct Malformed;
 
 /// Walks `fields` of a request in `version`; what follows them in `bytes` is not looked at.
-pub(crate) fn check(
-    bytes: &[u8],
-    fields: &[Field],
-    version: i16,
-    flexible: bool,
-) -> Result<(), Malformed> {
-    let mut walk = Walk {
-        rest: bytes,
-        version,
-        flexible,
-    };
+pub(crate) fn check(bytes: &[u8], fields: &[Field], version: i16, flexible: bool) -> Result<(), Malformed> {
+    let mut walk = Walk { rest: bytes, version, flexible };
     walk.fields(fields)?;
     walk.tags()
 }
 
 /// Checks a request header; `flexible` headers end with tagged fields.
 pub(crate) fn check_header(bytes: &[u8], flexible: bool) -> Result<(), Malformed> {
-    let mut walk = Walk {
-        rest: bytes,
-        version: 0,
-        flexible: false,
-    };
+    let mut walk = Walk { rest: bytes, version: 0, flexible: false };
     walk.fields(&[Field::Fixed(8), Field::Text])?;
     walk.flexible = flexible;
     walk.tags()
@@ -70,19 +57,11 @@ impl Walk<'_> {
         match field {
             Field::Fixed(bytes) => self.skip(*bytes),
             Field::Text => {
-                let bytes = if self.flexible {
-                    self.compact()?
-                } else {
-                    self.short()?
-                };
+                let bytes = if self.flexible { self.compact()? } else { self.short()? };
                 self.skip(bytes)
             }
             Field::Bytes => {
-                let bytes = if self.flexible {
-                    self.compact()?
-                } else {
-                    self.long()?
-                };
+                let bytes = if self.flexible { self.compact()? } else { self.long()? };
                 self.skip(bytes)
             }
             Field::Array(fields) => self.repeat(|walk| {
@@ -96,15 +75,8 @@ impl Walk<'_> {
         }
     }
 
-    fn repeat(
-        &mut self,
-        element: impl Fn(&mut Self) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
-        let count = if self.flexible {
-            self.compact()?
-        } else {
-            self.long()?
-        };
+    fn repeat(&mut self, element: impl Fn(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        let count = if self.flexible { self.compact()? } else { self.long()? };
         for _ in 0..count {
             let before = self.rest.len();
             element(self)?;
@@ -159,11 +131,7 @@ impl Walk<'_> {
             self.rest = rest;
             value |= usize::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return if value > u32::MAX as usize {
-                    Err(Malformed)
-                } else {
-                    Ok(value)
-                };
+                return if value > u32::MAX as usize { Err(Malformed) } else { Ok(value) };
             }
         }
         Err(Malformed)

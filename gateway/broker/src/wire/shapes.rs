@@ -21,26 +21,15 @@ const FETCH: &[Field] = &[
     INT32,
     INT8,
     From(7, &Fixed(8)),
-    Array(&[
-        Text,
-        Array(&[INT32, From(9, &INT32), INT64, From(5, &INT64), INT32]),
-    ]),
+    Array(&[Text, Array(&[INT32, From(9, &INT32), INT64, From(5, &INT64), INT32])]),
     From(7, &Array(&[Text, INT32S])),
     From(11, &Text),
 ];
 
-const LIST_OFFSETS: &[Field] = &[
-    INT32,
-    From(2, &INT8),
-    Array(&[Text, Array(&[INT32, From(4, &INT32), INT64])]),
-];
+const LIST_OFFSETS: &[Field] =
+    &[INT32, From(2, &INT8), Array(&[Text, Array(&[INT32, From(4, &INT32), INT64])])];
 
-const METADATA: &[Field] = &[
-    Array(&[Text]),
-    From(4, &BOOLEAN),
-    From(8, &BOOLEAN),
-    From(8, &BOOLEAN),
-];
+const METADATA: &[Field] = &[Array(&[Text]), From(4, &BOOLEAN), From(8, &BOOLEAN), From(8, &BOOLEAN)];
 
 const OFFSET_COMMIT: &[Field] = &[
     Text,
@@ -60,41 +49,18 @@ const OFFSET_FETCH: &[Field] = &[
 
 const FIND_COORDINATOR: &[Field] = &[Until(3, &Text), From(1, &INT8), From(4, &TEXTS)];
 
-const JOIN_GROUP: &[Field] = &[
-    Text,
-    INT32,
-    From(1, &INT32),
-    Text,
-    From(5, &Text),
-    Text,
-    Array(&[Text, Bytes]),
-];
+const JOIN_GROUP: &[Field] =
+    &[Text, INT32, From(1, &INT32), Text, From(5, &Text), Text, Array(&[Text, Bytes])];
 
-const SYNC_GROUP: &[Field] = &[
-    Text,
-    INT32,
-    Text,
-    From(3, &Text),
-    From(5, &Text),
-    From(5, &Text),
-    Array(&[Text, Bytes]),
-];
+const SYNC_GROUP: &[Field] =
+    &[Text, INT32, Text, From(3, &Text), From(5, &Text), From(5, &Text), Array(&[Text, Bytes])];
 
 const HEARTBEAT: &[Field] = &[Text, INT32, Text, From(3, &Text)];
 
 const LEAVE_GROUP: &[Field] = &[Text, Until(2, &Text), From(3, &Array(&[Text, Text]))];
 
-const CREATE_TOPICS: &[Field] = &[
-    Array(&[
-        Text,
-        INT32,
-        INT16,
-        Array(&[INT32, INT32S]),
-        Array(&[Text, Text]),
-    ]),
-    INT32,
-    BOOLEAN,
-];
+const CREATE_TOPICS: &[Field] =
+    &[Array(&[Text, INT32, INT16, Array(&[INT32, INT32S]), Array(&[Text, Text])]), INT32, BOOLEAN];
 
 const DELETE_RECORDS: &[Field] = &[Array(&[Text, Array(&[INT32, INT64])]), INT32];
 
@@ -104,8 +70,7 @@ const DESCRIBE_CONFIGS: &[Field] = &[Array(&[INT8, Text, TEXTS]), BOOLEAN, From(
 
 const ALTER_CONFIGS: &[Field] = &[Array(&[INT8, Text, Array(&[Text, Text])]), BOOLEAN];
 
-const INCREMENTAL_ALTER_CONFIGS: &[Field] =
-    &[Array(&[INT8, Text, Array(&[Text, INT8, Text])]), BOOLEAN];
+const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[Array(&[INT8, Text, Array(&[Text, INT8, Text])]), BOOLEAN];
 
 const CREATE_PARTITIONS: &[Field] = &[Array(&[Text, INT32, Array(&[INT32S])]), INT32, BOOLEAN];
 

@@ -12,15 +12,9 @@ use crate::target::{Error, LONG, Outcome, SHORT, Target, need, poll_until, read,
 
 pub(crate) const CHECKS: &[Check] = &[
     ("two members share the partitions (range)", share_eagerly),
-    (
-        "two members share the partitions (cooperative)",
-        share_cooperatively,
-    ),
+    ("two members share the partitions (cooperative)", share_cooperatively),
     ("a member that does not poll loses its partitions", unpolled),
-    (
-        "a static member comes back without a rebalance",
-        static_member,
-    ),
+    ("a static member comes back without a rebalance", static_member),
     ("a second static member of a name fences the first", fenced),
     ("a group is listed with its members", listed),
     ("a group is deleted when it is empty", deleted),
@@ -28,12 +22,7 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 fn partitions(consumer: &BaseConsumer) -> Result<BTreeSet<i32>, Error> {
-    Ok(consumer
-        .assignment()?
-        .elements()
-        .iter()
-        .map(|element| element.partition())
-        .collect())
+    Ok(consumer.assignment()?.elements().iter().map(|element| element.partition()).collect())
 }
 
 fn fill(target: &Target, topic: &str, partitions: i32) -> Outcome {
@@ -50,10 +39,7 @@ fn share(target: &Target, strategy: &str) -> Outcome {
     let group = target.fresh("g");
     let extra = [("partition.assignment.strategy", strategy)];
     let first = target.member(&group, &topic, &extra)?;
-    let seen: BTreeSet<i32> = read_all(&first, 8)?
-        .iter()
-        .map(Message::partition)
-        .collect();
+    let seen: BTreeSet<i32> = read_all(&first, 8)?.iter().map(Message::partition).collect();
     need(seen.len() == 8, "the first has all")?;
     let mut ends = TopicPartitionList::new();
     for partition in 0..8 {
@@ -64,17 +50,11 @@ fn share(target: &Target, strategy: &str) -> Outcome {
     let joined = poll_until(&[&first, &second], LONG, || {
         Ok(partitions(&first)?.len() == 4 && partitions(&second)?.len() == 4)
     })?;
-    need(
-        partitions(&first)?.is_disjoint(&partitions(&second)?),
-        "nothing twice",
-    )?;
+    need(partitions(&first)?.is_disjoint(&partitions(&second)?), "nothing twice")?;
     drop(second);
     let left = poll_until(&[&first], LONG, || Ok(partitions(&first)?.len() == 8))?;
     println!("       {strategy}: joined after {joined:?}, left after {left:?}");
-    need(
-        read(&first, 1, Duration::from_secs(1))?.is_empty(),
-        "nothing that was committed comes again",
-    )
+    need(read(&first, 1, Duration::from_secs(1))?.is_empty(), "nothing that was committed comes again")
 }
 
 fn share_eagerly(target: &Target) -> Outcome {
@@ -88,10 +68,7 @@ fn share_cooperatively(target: &Target) -> Outcome {
 fn unpolled(target: &Target) -> Outcome {
     let topic = target.topic(4, &[])?;
     let group = target.fresh("g");
-    let extra = [
-        ("session.timeout.ms", "6000"),
-        ("max.poll.interval.ms", "6000"),
-    ];
+    let extra = [("session.timeout.ms", "6000"), ("max.poll.interval.ms", "6000")];
     let first = target.member(&group, &topic, &extra)?;
     poll_until(&[&first], LONG, || Ok(partitions(&first)?.len() == 4))?;
     let second = target.member(&group, &topic, &extra)?;
@@ -101,21 +78,13 @@ fn unpolled(target: &Target) -> Outcome {
     // The first is not polled any more, so its client leaves the group in its name after the poll interval.
     let begun = Instant::now();
     poll_until(&[&second], LONG, || Ok(partitions(&second)?.len() == 4))?;
-    need(
-        begun.elapsed() < Duration::from_secs(20),
-        format!("after {:?}", begun.elapsed()),
-    )
+    need(begun.elapsed() < Duration::from_secs(20), format!("after {:?}", begun.elapsed()))
 }
 
 fn static_member(target: &Target) -> Outcome {
     let topic = target.topic(4, &[])?;
     let group = target.fresh("g");
-    let name = |instance: &'static str| {
-        [
-            ("group.instance.id", instance),
-            ("session.timeout.ms", "10000"),
-        ]
-    };
+    let name = |instance: &'static str| [("group.instance.id", instance), ("session.timeout.ms", "10000")];
     let first = target.member(&group, &topic, &name("one"))?;
     let second = target.member(&group, &topic, &name("two"))?;
     poll_until(&[&first, &second], LONG, || {
@@ -127,10 +96,7 @@ fn static_member(target: &Target) -> Outcome {
     let again = target.member(&group, &topic, &name("one"))?;
     poll_until(&[&again, &second], LONG, || Ok(partitions(&again)? == held))?;
     println!("       back after {:?}", begun.elapsed());
-    need(
-        partitions(&second)? == kept,
-        "the other one noticed nothing",
-    )
+    need(partitions(&second)? == kept, "the other one noticed nothing")
 }
 
 fn fenced(target: &Target) -> Outcome {
@@ -141,10 +107,7 @@ fn fenced(target: &Target) -> Outcome {
     poll_until(&[&first], LONG, || Ok(partitions(&first)?.len() == 1))?;
     let second = target.member(&group, &topic, &extra)?;
     poll_until(&[&second], LONG, || Ok(partitions(&second)?.len() == 1))?;
-    poll_until(&[&first, &second], LONG, || {
-        Ok(first.client().fatal_error().is_some())
-    })
-    .map(drop)
+    poll_until(&[&first, &second], LONG, || Ok(first.client().fatal_error().is_some())).map(drop)
 }
 
 fn listed(target: &Target) -> Outcome {
@@ -153,30 +116,15 @@ fn listed(target: &Target) -> Outcome {
     let member = target.member(&group, &topic, &[("client.id", "somebody")])?;
     poll_until(&[&member], LONG, || Ok(partitions(&member)?.len() == 2))?;
     let groups = member.fetch_group_list(Some(&group), SHORT)?;
-    let found = groups
-        .groups()
-        .iter()
-        .find(|found| found.name() == group)
-        .ok_or("not listed")?;
+    let found = groups.groups().iter().find(|found| found.name() == group).ok_or("not listed")?;
     need(
         found.state() == "Stable" && found.protocol_type() == "consumer",
         format!("{} {}", found.state(), found.protocol_type()),
     )?;
-    need(
-        found.members().len() == 1 && found.members()[0].client_id() == "somebody",
-        "its member",
-    )?;
-    need(
-        found.members()[0]
-            .assignment()
-            .is_some_and(|bytes| !bytes.is_empty()),
-        "its assignment",
-    )?;
+    need(found.members().len() == 1 && found.members()[0].client_id() == "somebody", "its member")?;
+    need(found.members()[0].assignment().is_some_and(|bytes| !bytes.is_empty()), "its assignment")?;
     let all = member.fetch_group_list(None, SHORT)?;
-    need(
-        all.groups().iter().any(|found| found.name() == group),
-        "in the list of all",
-    )
+    need(all.groups().iter().any(|found| found.name() == group), "in the list of all")
 }
 
 fn deleted(target: &Target) -> Outcome {
@@ -190,28 +138,19 @@ fn deleted(target: &Target) -> Outcome {
     member.commit(&list, CommitMode::Sync)?;
     let admin = target.admin()?;
     let early = target.wait(admin.delete_groups(&[&group], &target.patience()))?;
-    need(
-        early.iter().all(Result::is_err),
-        "a group with a member was deleted",
-    )?;
+    need(early.iter().all(Result::is_err), "a group with a member was deleted")?;
     drop(member);
     let gone = target.wait(admin.delete_groups(&[&group], &target.patience()))?;
     need(gone.iter().all(Result::is_ok), format!("{gone:?}"))?;
     let again = target.member(&group, &topic, &[])?;
-    need(
-        read_all(&again, 1)?[0].offset() == 0,
-        "its offsets are gone",
-    )
+    need(read_all(&again, 1)?[0].offset() == 0, "its offsets are gone")
 }
 
 fn apart(target: &Target) -> Outcome {
     let topic = target.topic(2, &[])?;
     fill(target, &topic, 2)?;
     let (one, two) = (target.fresh("g"), target.fresh("h"));
-    let members = [
-        target.member(&one, &topic, &[])?,
-        target.member(&two, &topic, &[])?,
-    ];
+    let members = [target.member(&one, &topic, &[])?, target.member(&two, &topic, &[])?];
     for member in &members {
         read_all(member, 2)?;
     }

@@ -24,14 +24,7 @@ type Check = (&'static str, fn(&Target) -> Outcome);
 const AT_ONCE: usize = 6;
 
 fn checks() -> Vec<Check> {
-    [
-        admin::CHECKS,
-        produce::CHECKS,
-        consume::CHECKS,
-        offsets::CHECKS,
-        groups::CHECKS,
-    ]
-    .concat()
+    [admin::CHECKS, produce::CHECKS, consume::CHECKS, offsets::CHECKS, groups::CHECKS].concat()
 }
 
 /// Runs all checks and fails with the list of those that failed.
@@ -54,10 +47,7 @@ fn run(target: &Target) {
                         Ok(()) => println!("ok     {name} ({took:.1} s)"),
                         Err(error) => {
                             println!("FAILED {name} ({took:.1} s): {error}");
-                            failures
-                                .lock()
-                                .expect("no check panics")
-                                .push(format!("{name}: {error}"));
+                            failures.lock().expect("no check panics").push(format!("{name}: {error}"));
                         }
                     }
                 }

@@ -27,11 +27,7 @@ pub(crate) struct Target {
 
 /// The check goes on only if `condition` holds.
 pub(crate) fn need(condition: bool, what: impl Into<String>) -> Outcome {
-    if condition {
-        Ok(())
-    } else {
-        Err(what.into().into())
-    }
+    if condition { Ok(()) } else { Err(what.into().into()) }
 }
 
 impl Target {
@@ -46,9 +42,7 @@ impl Target {
 
     /// A name that nobody has used.
     pub(crate) fn fresh(&self, prefix: &str) -> String {
-        let nanos = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |elapsed| elapsed.as_nanos());
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
         format!("{prefix}-{:x}", nanos & 0xff_ffff_ffff_ffff)
     }
 
@@ -58,9 +52,7 @@ impl Target {
 
     pub(crate) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("broker.address.family", "v4");
+        config.set("bootstrap.servers", &self.bootstrap).set("broker.address.family", "v4");
         config
     }
 
@@ -73,17 +65,11 @@ impl Target {
     }
 
     pub(crate) fn patience(&self) -> AdminOptions {
-        AdminOptions::new()
-            .request_timeout(Some(LONG))
-            .operation_timeout(Some(LONG))
+        AdminOptions::new().request_timeout(Some(LONG)).operation_timeout(Some(LONG))
     }
 
     /// A new topic of a fresh name.
-    pub(crate) fn topic(
-        &self,
-        partitions: i32,
-        settings: &[(&str, &str)],
-    ) -> Result<String, Error> {
+    pub(crate) fn topic(&self, partitions: i32, settings: &[(&str, &str)]) -> Result<String, Error> {
         let name = self.fresh("t");
         self.create(&name, partitions, settings)?;
         Ok(name)
@@ -126,9 +112,7 @@ impl Target {
         let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).partition(partition);
         record.key = key;
         record.payload = value;
-        let delivery = self
-            .wait(producer.send(record, LONG))
-            .map_err(|(error, _)| error)?;
+        let delivery = self.wait(producer.send(record, LONG)).map_err(|(error, _)| error)?;
         Ok(delivery.offset)
     }
 
@@ -213,10 +197,7 @@ pub(crate) fn read(
 /// Exactly `count` records, or an error.
 pub(crate) fn read_all(consumer: &BaseConsumer, count: usize) -> Result<Vec<OwnedMessage>, Error> {
     let messages = read(consumer, count, LONG)?;
-    need(
-        messages.len() == count,
-        format!("read {} of {count}", messages.len()),
-    )?;
+    need(messages.len() == count, format!("read {} of {count}", messages.len()))?;
     Ok(messages)
 }
 

@@ -32,11 +32,7 @@ impl BrokerProcess {
             .spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         // The test harness may have begun the line.
-        while !lines
-            .next()
-            .ok_or("the broker process ended early")??
-            .contains(READY)
-        {}
+        while !lines.next().ok_or("the broker process ended early")??.contains(READY) {}
         Ok(BrokerProcess { child })
     }
 
@@ -61,10 +57,7 @@ fn broker_process() {
     let (Ok(directory), Ok(listen)) = (std::env::var(DIRECTORY), std::env::var(LISTEN)) else {
         return;
     };
-    let options = Options {
-        listen: listen.parse().unwrap(),
-        ..Options::new(directory)
-    };
+    let options = Options { listen: listen.parse().unwrap(), ..Options::new(directory) };
     let broker = Broker::start(options).unwrap();
     println!("{READY}{}", broker.address());
     // Ends with its parent, which holds the other end.

@@ -13,8 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::child::BrokerProcess;
 use crate::support::{
-    Outcome, PATIENCE, config, create_topic, free_address, producer, read_everything, runtime,
-    send, start_at,
+    Outcome, PATIENCE, config, create_topic, free_address, producer, read_everything, runtime, send, start_at,
 };
 
 const KILLS: u64 = 6;
@@ -40,12 +39,11 @@ fn nothing_acknowledged_is_lost_by_kills() -> Outcome {
                 for n in 0.. {
                     let value = format!("{writer}-{n}");
                     let partition = n % PARTITIONS;
-                    let record = FutureRecord::<str, str>::to("t")
-                        .partition(partition)
-                        .payload(&value);
+                    let record = FutureRecord::<str, str>::to("t").partition(partition).payload(&value);
                     match producer.send(record, PATIENCE).await {
-                        Ok(delivery) => acknowledged
-                            .push(((delivery.partition, delivery.offset), value.clone())),
+                        Ok(delivery) => {
+                            acknowledged.push(((delivery.partition, delivery.offset), value.clone()))
+                        }
                         Err((error, _)) => return Err(format!("{value}: {error}")),
                     }
                     if stop.load(Ordering::Relaxed) {
@@ -75,16 +73,8 @@ fn nothing_acknowledged_is_lost_by_kills() -> Outcome {
     }
     let distinct: BTreeSet<_> = found.values().collect();
     assert_eq!(distinct.len(), found.len(), "a record was written twice");
-    println!(
-        "{} acknowledged over {KILLS} kills, {} in the log",
-        acknowledged.len(),
-        found.len()
-    );
-    assert!(
-        acknowledged.len() > 500,
-        "only {} records",
-        acknowledged.len()
-    );
+    println!("{} acknowledged over {KILLS} kills, {} in the log", acknowledged.len(), found.len());
+    assert!(acknowledged.len() > 500, "only {} records", acknowledged.len());
     Ok(())
 }
 
@@ -115,21 +105,14 @@ fn what_only_the_write_ahead_file_has_is_replayed() -> Outcome {
     for n in 0..50 {
         runtime.block_on(send(&writer, "t", &format!("v{n}")))?;
     }
-    let consumer: BaseConsumer = config(address)
-        .set("group.id", "g")
-        .set("enable.auto.commit", "false")
-        .create()?;
+    let consumer: BaseConsumer =
+        config(address).set("group.id", "g").set("enable.auto.commit", "false").create()?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset("t", 0, Offset::Offset(17))?;
     consumer.assign(&list)?;
     consumer.commit(&list, CommitMode::Sync)?;
     broker.kill()?;
-    for path in [
-        files(directory.path(), "partitions")?,
-        files(directory.path(), "offsets")?,
-    ]
-    .concat()
-    {
+    for path in [files(directory.path(), "partitions")?, files(directory.path(), "offsets")?].concat() {
         OpenOptions::new().write(true).open(path)?.set_len(0)?;
     }
     let _broker = BrokerProcess::start(directory.path(), address)?;
@@ -137,10 +120,7 @@ fn what_only_the_write_ahead_file_has_is_replayed() -> Outcome {
     assert_eq!(found.len(), 50);
     assert_eq!(found.get(&(0, 49)).map(String::as_str), Some("v49"));
     let committed = consumer.committed(PATIENCE)?;
-    assert_eq!(
-        committed.find_partition("t", 0).map(|found| found.offset()),
-        Some(Offset::Offset(17))
-    );
+    assert_eq!(committed.find_partition("t", 0).map(|found| found.offset()), Some(Offset::Offset(17)));
     // The producer goes on: the log knows its last sequence number.
     assert_eq!(runtime.block_on(send(&writer, "t", "v50"))?, 50);
     Ok(())
@@ -163,12 +143,7 @@ fn a_torn_tail_is_cut() -> Outcome {
         let segment = files(directory.path(), "partitions")?.remove(0);
         let sound = fs::read(&segment)?;
         let batch = &sound[..sound.len() / 10];
-        for torn in [
-            &batch[..batch.len() - 1],
-            &batch[..30],
-            &[0; 4096],
-            &[0xff; 100],
-        ] {
+        for torn in [&batch[..batch.len() - 1], &batch[..30], &[0; 4096], &[0xff; 100]] {
             if !keep_summary {
                 fs::remove_file(segment.with_extension("index"))?;
             }
@@ -196,9 +171,7 @@ fn a_start_after_a_kill_is_quick() -> Outcome {
     let value = "x".repeat(100_000);
     let mut sent = Vec::new();
     for n in 0..400 {
-        let record = FutureRecord::<str, str>::to("t")
-            .partition(n % PARTITIONS)
-            .payload(&value);
+        let record = FutureRecord::<str, str>::to("t").partition(n % PARTITIONS).payload(&value);
         sent.push(writer.send_result(record).map_err(|(error, _)| error)?);
     }
     for delivery in sent {
@@ -208,11 +181,7 @@ fn a_start_after_a_kill_is_quick() -> Outcome {
     let begun = Instant::now();
     let broker = start_at(directory.path(), address)?;
     println!("40 MB after a kill: open again after {:?}", begun.elapsed());
-    assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(read_everything(address, "t", PARTITIONS)?.len(), 400);
     broker.shutdown();
     Ok(())

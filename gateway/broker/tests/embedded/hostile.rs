@@ -58,9 +58,7 @@ fn garbage_closes_the_connection_and_nothing_else() -> Outcome {
         &framed(&[0x7f, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff]),
         &framed(&[0, 1, 0, 99, 0, 0, 0, 1, 0xff, 0xff]),
         // A header of compact form whose tagged fields are endless.
-        &framed(&[
-            0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f,
-        ]),
+        &framed(&[0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]),
     ];
     for bytes in fixed {
         assert!(throw(address, bytes)?.is_empty(), "{bytes:?} was answered");
@@ -72,11 +70,7 @@ fn garbage_closes_the_connection_and_nothing_else() -> Outcome {
         let head = [0, key, 0, u8::try_from(seed % 10)?, 0, 0, 0, 1];
         throw(address, &framed(&[&head[..], &noise(seed, 60)].concat()))?;
     }
-    assert_eq!(
-        runtime.block_on(send(&producer(address)?, "t", "v"))?,
-        0,
-        "it still serves"
-    );
+    assert_eq!(runtime.block_on(send(&producer(address)?, "t", "v"))?, 0, "it still serves");
     broker.shutdown();
     Ok(())
 }
@@ -102,14 +96,8 @@ fn a_client_that_stops_in_the_middle_of_a_frame_holds_nobody_up() -> Outcome {
 #[test]
 fn connections_are_limited() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let limits = Limits {
-        connections: 5,
-        ..Limits::default()
-    };
-    let broker = Broker::start(Options {
-        limits,
-        ..Options::new(directory.path())
-    })?;
+    let limits = Limits { connections: 5, ..Limits::default() };
+    let broker = Broker::start(Options { limits, ..Options::new(directory.path()) })?;
     // ApiVersions, version 0.
     let ask = framed(&[0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff]);
     let serves = |stream: &mut TcpStream| -> bool {
@@ -125,17 +113,11 @@ fn connections_are_limited() -> Outcome {
         assert!(serves(&mut stream));
         open.push(stream);
     }
-    assert!(
-        !serves(&mut TcpStream::connect(broker.address())?),
-        "one more than the limit"
-    );
+    assert!(!serves(&mut TcpStream::connect(broker.address())?), "one more than the limit");
     drop(open);
     let begun = std::time::Instant::now();
     while !serves(&mut TcpStream::connect(broker.address())?) {
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "places are not given back"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "places are not given back");
     }
     broker.shutdown();
     Ok(())
@@ -144,14 +126,8 @@ fn connections_are_limited() -> Outcome {
 #[test]
 fn idle_connections_are_closed() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let limits = Limits {
-        idle: Duration::from_millis(200),
-        ..Limits::default()
-    };
-    let broker = Broker::start(Options {
-        limits,
-        ..Options::new(directory.path())
-    })?;
+    let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
+    let broker = Broker::start(Options { limits, ..Options::new(directory.path()) })?;
     let mut stream = TcpStream::connect(broker.address())?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     assert_eq!(stream.read(&mut [0])?, 0, "closed");

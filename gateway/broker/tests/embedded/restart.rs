@@ -9,8 +9,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::support::{
-    Outcome, PATIENCE, config, create_topic, free_address, producer, read_everything, runtime,
-    send, start_at,
+    Outcome, PATIENCE, config, create_topic, free_address, producer, read_everything, runtime, send, start_at,
 };
 
 #[test]
@@ -30,10 +29,8 @@ fn a_restart_keeps_topics_offsets_and_producers() -> Outcome {
     let mut below = TopicPartitionList::new();
     below.add_partition_offset("t", 0, Offset::Offset(5))?;
     runtime.block_on(admin.delete_records(&below, &AdminOptions::new()))?;
-    let consumer: BaseConsumer = config(address)
-        .set("group.id", "g")
-        .set("enable.auto.commit", "false")
-        .create()?;
+    let consumer: BaseConsumer =
+        config(address).set("group.id", "g").set("enable.auto.commit", "false").create()?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset("t", 0, Offset::Offset(12))?;
     consumer.assign(&list)?;
@@ -45,18 +42,11 @@ fn a_restart_keeps_topics_offsets_and_producers() -> Outcome {
     assert_eq!(broker.health(), Health::Ok);
     let metadata = consumer.fetch_metadata(None, PATIENCE)?;
     assert_eq!(
-        metadata
-            .topics()
-            .iter()
-            .map(|topic| (topic.name(), topic.partitions().len()))
-            .collect::<Vec<_>>(),
+        metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())).collect::<Vec<_>>(),
         [("t", 3)]
     );
     assert_eq!(
-        consumer
-            .committed(PATIENCE)?
-            .find_partition("t", 0)
-            .map(|found| found.offset()),
+        consumer.committed(PATIENCE)?.find_partition("t", 0).map(|found| found.offset()),
         Some(Offset::Offset(12))
     );
     assert_eq!(consumer.fetch_watermarks("t", 0, PATIENCE)?, (5, 20));
@@ -70,14 +60,8 @@ fn a_restart_keeps_topics_offsets_and_producers() -> Outcome {
 #[test]
 fn old_segments_are_deleted() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let limits = Limits {
-        retention_check: Duration::from_millis(500),
-        ..Limits::default()
-    };
-    let broker = Broker::start(Options {
-        limits,
-        ..Options::new(directory.path())
-    })?;
+    let limits = Limits { retention_check: Duration::from_millis(500), ..Limits::default() };
+    let broker = Broker::start(Options { limits, ..Options::new(directory.path()) })?;
     let address = broker.address();
     let runtime = runtime();
     let admin: AdminClient<DefaultClientContext> = config(address).create()?;
@@ -100,26 +84,13 @@ fn old_segments_are_deleted() -> Outcome {
         if low > 0 && old == end {
             break (low, high);
         }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "nothing was deleted: {low} of {high}, {old} of {end}"
-        );
+        assert!(begun.elapsed() < PATIENCE, "nothing was deleted: {low} of {high}, {old} of {end}");
         std::thread::sleep(Duration::from_millis(100));
     };
     assert_eq!(high, 200);
-    assert!(
-        (100..170).contains(&low),
-        "the newest 50,000 bytes stay, of whole segments: {low}"
-    );
-    assert_eq!(
-        runtime.block_on(send(&writer, "u", "new"))?,
-        1,
-        "offsets go on"
-    );
-    assert_eq!(
-        read_everything(address, "t", 1)?.len(),
-        usize::try_from(high - low)?
-    );
+    assert!((100..170).contains(&low), "the newest 50,000 bytes stay, of whole segments: {low}");
+    assert_eq!(runtime.block_on(send(&writer, "u", "new"))?, 1, "offsets go on");
+    assert_eq!(read_everything(address, "t", 1)?.len(), usize::try_from(high - low)?);
     broker.shutdown();
     Ok(())
 }

@@ -33,10 +33,7 @@ pub(crate) fn free_address() -> Result<SocketAddr, Error> {
 }
 
 pub(crate) fn start_at(directory: &Path, listen: SocketAddr) -> Result<Broker, Error> {
-    Ok(Broker::start(Options {
-        listen,
-        ..Options::new(directory)
-    })?)
+    Ok(Broker::start(Options { listen, ..Options::new(directory) })?)
 }
 
 pub(crate) fn config(address: SocketAddr) -> ClientConfig {
@@ -67,18 +64,9 @@ pub(crate) async fn create_topic(address: SocketAddr, name: &str, partitions: i3
 }
 
 /// Sends a record to partition 0 and waits for its acknowledgement.
-pub(crate) async fn send(
-    producer: &FutureProducer,
-    topic: &str,
-    value: &str,
-) -> Result<i64, Error> {
-    let record = FutureRecord::<str, str>::to(topic)
-        .partition(0)
-        .payload(value);
-    let delivery = producer
-        .send(record, PATIENCE)
-        .await
-        .map_err(|(error, _)| error)?;
+pub(crate) async fn send(producer: &FutureProducer, topic: &str, value: &str) -> Result<i64, Error> {
+    let record = FutureRecord::<str, str>::to(topic).partition(0).payload(value);
+    let delivery = producer.send(record, PATIENCE).await.map_err(|(error, _)| error)?;
     Ok(delivery.offset)
 }
 
@@ -88,10 +76,8 @@ pub(crate) fn read_everything(
     topic: &str,
     partitions: i32,
 ) -> Result<BTreeMap<(i32, i64), String>, Error> {
-    let consumer: BaseConsumer = config(address)
-        .set("group.id", "reader")
-        .set("enable.auto.commit", "false")
-        .create()?;
+    let consumer: BaseConsumer =
+        config(address).set("group.id", "reader").set("enable.auto.commit", "false").create()?;
     let mut list = TopicPartitionList::new();
     let mut count = 0;
     for partition in 0..partitions {
@@ -108,10 +94,7 @@ pub(crate) fn read_everything(
         }
         if let Some(message) = consumer.poll(Duration::from_millis(100)).transpose()? {
             let value = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
-            if all
-                .insert((message.partition(), message.offset()), value)
-                .is_some()
-            {
+            if all.insert((message.partition(), message.offset()), value).is_some() {
                 return Err("an offset came twice".into());
             }
         }
