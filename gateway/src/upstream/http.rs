@@ -214,7 +214,7 @@ pub(super) fn why(error: &(dyn Error + 'static)) -> Cow<'static, str> {
 }
 
 /// What `error` was made of. An I/O error that wraps another hides it from `source`, which gives the source of that one.
-fn beneath(error: &(dyn Error + 'static)) -> Option<&(dyn Error + 'static)> {
+fn beneath<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
         None => error.source(),
