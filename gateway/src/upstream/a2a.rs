@@ -100,7 +100,7 @@ impl Agent {
             return Ok(Answer::Stream(events.into_stream()));
         }
         let body = client.collect(body, self.limits.answer_bytes, call.deadline).await?;
-        unary(&self.name, &id, &id, head.status, body).map(Answer::Unary)
+        unary(&self.name, &id, &id, head.status, &body).map(Answer::Unary)
     }
 
     async fn send(&self, client: &HttpClient, call: &Call) -> Result<Response<Incoming>, CallError> {

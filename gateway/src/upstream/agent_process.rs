@@ -34,7 +34,7 @@ pub(super) async fn keep_running(
                 let mask = Mask::new(&process);
                 tokio::spawn(child_log::drain(agent.name.clone(), "stdout", pipes.stdout, mask));
                 tokio::select! {
-                    status = child.exited() => ending(status),
+                    status = child.exited() => ending(&status),
                     _ = stop.changed() => {
                         drop(pipes.stdin);
                         return child.end().await;

@@ -26,15 +26,15 @@ pub(super) fn unary(
     sent_id: &str,
     client_id: &str,
     status: StatusCode,
-    body: Bytes,
+    body: &Bytes,
 ) -> Result<Bytes, CallError> {
-    let message = match Message::read(&body) {
+    let message = match Message::read(body) {
         Ok(message) if status.is_success() || message.kind() == Kind::Error => message,
         _ if !status.is_success() => return Err(by_status(upstream, status)),
         Ok(message) => message,
         Err(error) => return Err(CallError::invalid(upstream, error.to_string())),
     };
-    for_client(upstream, &message, sent_id, client_id, &body)
+    for_client(upstream, &message, sent_id, client_id, body)
 }
 
 /// A response that came for the request with `sent_id`, as the client shall see it.
@@ -79,7 +79,7 @@ mod tests {
 
     fn read(status: u16, body: &str) -> Result<Bytes, CallError> {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        unary(&"x".into(), "7", "7", StatusCode::from_u16(status).unwrap(), body)
+        unary(&"x".into(), "7", "7", StatusCode::from_u16(status).unwrap(), &body)
     }
 
     #[test]

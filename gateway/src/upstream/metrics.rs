@@ -1,4 +1,4 @@
-//! What the upstream stage counts. Labels: `upstream` (a configured name), `result` (see [`CallMetrics`]).
+//! What the upstream stage counts. Labels: `upstream` (a configured name), `result` (below).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -125,7 +125,7 @@ pub(super) fn start_error(process: &config::Process, error: &std::io::Error) -> 
 }
 
 /// How a process ended.
-pub(super) fn ending(status: std::io::Result<ExitStatus>) -> String {
+pub(super) fn ending(status: &std::io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => format!("its process ended ({status})"),
         Err(_) => "its process is gone".into(),

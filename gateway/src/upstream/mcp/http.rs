@@ -204,7 +204,7 @@ impl HttpServer {
             return Ok(Attempt::SessionLost);
         }
         let sent_id = ticket.number.to_string();
-        unary(self.name(), &sent_id, &ticket.client_id, head.status, body)
+        unary(self.name(), &sent_id, &ticket.client_id, head.status, &body)
             .map(Answer::Unary)
             .map(Attempt::Answered)
     }

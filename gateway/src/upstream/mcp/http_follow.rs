@@ -185,7 +185,7 @@ impl Peer<'_> {
             self.last_of(SseBody::new(name.clone(), body, limits), id).await?
         } else {
             let body = self.client.collect(body, server.limits().answer_bytes, deadline).await?;
-            unary(name, id, id, head.status, body)?
+            unary(name, id, id, head.status, &body)?
         };
         Ok((answer, head.headers.get(&SESSION_ID).cloned()))
     }

@@ -40,7 +40,10 @@ pub(super) async fn listen(
         .flatten()
         .any(|info| info.capabilities["tools"]["listChanged"] == Value::Bool(true));
     let mut backoff = Backoff::new(REOPEN_FIRST, REOPEN_MAX);
-    while announces {
+    if !announces {
+        return std::future::pending().await;
+    }
+    loop {
         match open(server, client, session).await {
             Ok(response) if response.status().is_success() && is_event_stream(response.headers()) => {
                 hear(server, client, session, response.into_body()).await;
@@ -48,12 +51,11 @@ pub(super) async fn listen(
                 server.relist.notify_one();
             }
             // It has no such stream: then lists are refreshed by their age alone.
-            Ok(_) => break,
+            Ok(_) => return std::future::pending().await,
             Err(_) => {}
         }
         tokio::time::sleep(backoff.pause()).await;
     }
-    std::future::pending().await
 }
 
 async fn open(

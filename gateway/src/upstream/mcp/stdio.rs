@@ -155,10 +155,10 @@ impl StdioServer {
             status = child.exited() => {
                 // What it answered before it went may still be in the pipe.
                 let _ = timeout(LAST_WORDS, link.closed()).await;
-                Err(ending(status))
+                Err(ending(&status))
             }
             () = link.closed() => Err(match timeout(LAST_WORDS, child.exited()).await {
-                Ok(status) => ending(status),
+                Ok(status) => ending(&status),
                 Err(_) => "its process closed a pipe or stopped reading".to_owned(),
             }),
             _ = stop.changed() => Ok(()),

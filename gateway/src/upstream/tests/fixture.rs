@@ -175,8 +175,9 @@ impl Server {
             }
             "stop-reading" => std::thread::sleep(Duration::from_secs(60)),
             "grandchild" => {
-                let child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
+                let mut child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
                 say(&json!({"jsonrpc": "2.0", "id": id, "result": child.id()}));
+                std::thread::spawn(move || child.wait());
             }
             "error" => say(
                 &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "unknown tool"}}),
