@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 use serde::Serialize;
 
+use super::lineage;
 use super::meter::Meter;
 use super::reader::{Extent, Partition, Polled, Reader, written};
 use super::row::{Micros, micros};
@@ -63,6 +64,8 @@ pub struct Exchange {
     /// The gateway's span, and the caller's.
     pub span: String,
     pub parent_span: Option<String>,
+    /// Id of the exchange that led to this one.
+    pub parent: Option<String>,
     pub principal: String,
     pub tenant: String,
     pub agent: String,
@@ -148,6 +151,7 @@ pub fn find(log: &Log, prices: &Prices, subject: Subject) -> Result<Story, Story
         exchange.records.sort_by(|a, b| (&a.time, a.sequence).cmp(&(&b.time, b.sequence)));
     });
     exchanges.sort_by(|a, b| first_time(a).cmp(first_time(b)));
+    lineage::settle(&mut exchanges);
     Ok(Story { trace: hex(&trace), exchanges, complete, currency: prices.currency.clone() })
 }
 

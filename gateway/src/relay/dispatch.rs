@@ -5,6 +5,7 @@
 //! became of the requests that its last owner had not finished.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -45,6 +46,8 @@ pub struct Dispatcher<C> {
     pub metrics: Arc<Metrics>,
     /// Deliveries under way at most; the log holds the rest.
     pub in_flight: usize,
+    /// Set once the group has given this member its partitions.
+    pub joined: Arc<AtomicBool>,
 }
 
 /// A dispatcher that has joined its group.
@@ -140,6 +143,7 @@ impl<C: Caller> Dispatcher<C> {
                     let tracker = Tracker::default();
                     lock(&state.partitions).insert(partition, Partition { tracker, recovered });
                 }
+                self.joined.store(true, Ordering::Release);
             }
         }
     }

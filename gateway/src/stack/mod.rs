@@ -5,6 +5,7 @@ mod log;
 mod secrets;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use prometheus::Registry;
@@ -44,6 +45,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
         config.public.base_url(public.address()),
     )?);
 
+    let joined = Arc::new(AtomicBool::new(false));
     let dispatcher = Dispatcher {
         appender: Arc::clone(&relay.intake.appender),
         replies: Arc::clone(&relay.intake.replies),
@@ -51,11 +53,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
         abandoned: Arc::clone(&relay.intake.abandoned),
         metrics: Arc::clone(&relay.metrics),
         in_flight: limits.in_flight,
+        joined: Arc::clone(&joined),
     };
     let halt = Arc::new(Notify::new());
     let dispatching = tokio::spawn(dispatcher.join()?.run(Arc::clone(&halt)));
     let stream = aggregate::Stream::start(store.log(), &config.prices, &registry)?;
-    let site = site(&config, &registry, &store, &upstreams, &stream, began);
+    let mut site = site(&config, &registry, &store, &upstreams, &stream, began);
+    site.checks.push(("dispatch", dispatching_check(joined)));
     let serving_admin = tokio::spawn(admin.serve(Arc::new(site)));
 
     let edge_metrics = edge::Metrics::register(&registry)?;
@@ -175,6 +179,13 @@ fn site(
         live,
         searches: Arc::new(Semaphore::new(admin::Site::SEARCHES)),
     }
+}
+
+fn dispatching_check(joined: Arc<AtomicBool>) -> admin::Check {
+    Arc::new(move || match joined.load(Ordering::Acquire) {
+        true => Ok(()),
+        false => Err("no partition of the requests is assigned to this gateway yet".to_owned()),
+    })
 }
 
 fn welcome(config: &Config, public: &str, admin: &str) {

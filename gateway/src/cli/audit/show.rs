@@ -41,13 +41,7 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
 /// The exchanges, indented below their callers; whoever has no caller in the trace stands at the left.
 pub fn tree(story: &Story) -> String {
     let mut text = format!("trace {}\n", story.trace);
-    let spans: HashSet<&str> = story.exchanges.iter().map(|exchange| exchange.span.as_str()).collect();
-    let is_root = |exchange: &Exchange| {
-        exchange
-            .parent_span
-            .as_deref()
-            .is_none_or(|parent| parent == exchange.span || !spans.contains(parent))
-    };
+    let is_root = |exchange: &Exchange| exchange.parent.is_none();
     let mut shown = HashSet::new();
     for root in story.exchanges.iter().filter(|exchange| is_root(exchange)) {
         branch(story, root, "", &mut shown, &mut text);
@@ -81,7 +75,7 @@ fn branch<'s>(
     describe(story, exchange, indent, text);
     let below = format!("{indent}    ");
     for child in &story.exchanges {
-        if child.parent_span.as_deref() == Some(exchange.span.as_str()) {
+        if child.parent.as_deref() == Some(exchange.id.as_str()) {
             branch(story, child, &below, shown, text);
         }
     }
@@ -132,6 +126,7 @@ fn describe(story: &Story, exchange: &Exchange, indent: &str, text: &mut String)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::lineage;
 
     fn exchange(id: &str, span: &str, parent: Option<&str>) -> Exchange {
         Exchange {
@@ -147,7 +142,8 @@ mod tests {
         }
     }
 
-    fn story(exchanges: Vec<Exchange>) -> Story {
+    fn story(mut exchanges: Vec<Exchange>) -> Story {
+        lineage::settle(&mut exchanges);
         Story { trace: "t".to_owned(), exchanges, complete: true, currency: "USD".to_owned() }
     }
 
