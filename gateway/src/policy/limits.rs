@@ -52,7 +52,7 @@ struct Shard {
 type Key = (u64, u64);
 
 impl RateLimiter {
-    /// `burst` calls at once, `per_second` in the long run; a rate of zero lets nobody pass.
+    /// `burst` calls at once, `per_second` in the long run; a rate or burst of zero lets nobody pass.
     pub fn new(rate: Rate) -> Self {
         let cost = 1_000_000_000_u64.checked_div(u64::from(rate.per_second)).unwrap_or(u64::MAX);
         Self {

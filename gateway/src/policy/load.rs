@@ -3,56 +3,21 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use cedar_policy::{
-    Effect, Entity, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator,
-};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
-use super::action::Action;
 use super::analysis::{self, Shape};
+use super::book::{Book, Rule};
 use super::mistake::{Mistake, PolicyError};
 use super::schema;
-use super::slices::Slices;
 
 /// Largest file taken, and most policies of a folder: far above what people write by hand.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const POLICIES_MAX: usize = 10_000;
 /// Longest id; ids stand in every audit record.
 const ID_BYTES_MAX: usize = 128;
-
-/// Everything that decisions need.
-pub(super) struct Book {
-    pub(super) rules: Vec<Rule>,
-    pub(super) slices: Slices,
-    /// The action entities with their groups, in the order of [`Action::ALL`].
-    pub(super) actions: Vec<Entity>,
-    pub(super) version: String,
-    positions: HashMap<PolicyId, usize>,
-}
-
-/// One policy.
-pub(super) struct Rule {
-    pub(super) policy: Policy,
-    pub(super) forbids: bool,
-    /// What it looks at in the arguments of a call.
-    pub(super) arguments: Shape,
-    /// `@message("…")`: what a caller is told whom it forbids something.
-    pub(super) message: Option<Arc<str>>,
-}
-
-impl Book {
-    /// The position of a policy that Cedar reported; it only knows those that it was given.
-    pub(super) fn position(&self, id: &PolicyId) -> usize {
-        self.positions[id]
-    }
-
-    pub(super) fn rule(&self, id: &PolicyId) -> &Rule {
-        &self.rules[self.position(id)]
-    }
-}
 
 /// Reads and checks all files of `directory`, in the order of their names.
 pub(super) fn load(directory: &Path) -> Result<Book, PolicyError> {
@@ -208,16 +173,8 @@ impl Loader {
         if !self.mistakes.is_empty() {
             return Err(PolicyError { mistakes: self.mistakes });
         }
-        let slices = Slices::new(self.rules.iter().map(|rule| &rule.policy));
-        let positions =
-            self.rules.iter().enumerate().map(|(place, rule)| (rule.policy.id().clone(), place)).collect();
-        let known = self.plain.schema().action_entities().ok();
-        let actions = Action::ALL.iter().map(|action| {
-            let uid = action.uid();
-            known.as_ref().and_then(|known| known.get(&uid).cloned()).unwrap_or_else(|| Entity::with_uid(uid))
-        });
         let version = self.digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Book { actions: actions.collect(), slices, version, positions, rules: self.rules })
+        Ok(Book::new(self.rules, self.plain.schema(), version))
     }
 }
 

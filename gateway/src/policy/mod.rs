@@ -10,11 +10,13 @@
 
 mod action;
 mod analysis;
+mod book;
 mod cache;
 mod cases;
 mod decision;
 mod entities;
 mod identity;
+mod judge;
 mod limits;
 mod load;
 mod metrics;
