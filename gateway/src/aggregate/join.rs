@@ -156,3 +156,6 @@ impl Join {
 /// The end waits for its request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Parked;
+
+#[cfg(test)]
+mod tests;

@@ -37,4 +37,4 @@ pub use live::Live;
 pub use task::{StartError, Stream};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

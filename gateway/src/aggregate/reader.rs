@@ -7,7 +7,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::row::Micros;
 use crate::relay::{Log, Topic};
@@ -49,8 +49,21 @@ pub(crate) struct Extent {
 }
 
 impl Reader {
-    /// A reader of `log`; `name` shows in the log's own lists of clients.
+    /// A reader of `log` that is given each record as soon as there is one; `name` shows in the log's own lists of
+    /// clients.
     pub(crate) fn new(log: &Log, name: &str) -> Result<Self, KafkaError> {
+        Self::with(log, name, |_| {})
+    }
+
+    /// A reader that lets the log gather records for a tenth of a second: a fetch for each record would cost more than
+    /// the record.
+    pub(crate) fn gathering(log: &Log, name: &str) -> Result<Self, KafkaError> {
+        Self::with(log, name, |config| {
+            config.set("fetch.min.bytes", "65536").set("fetch.wait.max.ms", "100");
+        })
+    }
+
+    fn with(log: &Log, name: &str, more: impl FnOnce(&mut ClientConfig)) -> Result<Self, KafkaError> {
         let mut config = log.client_config();
         config
             // Demanded for reading by assignment; no group is ever joined and no offset committed.
@@ -60,7 +73,10 @@ impl Reader {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("queued.min.messages", AHEAD_RECORDS)
-            .set("queued.max.messages.kbytes", AHEAD_KIB);
+            .set("queued.max.messages.kbytes", AHEAD_KIB)
+            // The default rests for a whole second whenever as much is queued as may be.
+            .set("fetch.queue.backoff.ms", "10");
+        more(&mut config);
         Ok(Self { consumer: Arc::new(config.create()?), log: log.clone() })
     }
 

@@ -110,6 +110,7 @@ impl Session {
             now: 0,
         };
         let places = state.places(&reader, count)?;
+        let reader = Reader::gathering(log, "stream")?;
         let mut queues = reader.assign(&places)?;
         queues.iter_mut().for_each(|queue| queue.wake(wake));
         let events = queues.split_off(count.unsigned_abs() as usize);
@@ -155,6 +156,12 @@ impl Session {
 
     pub(super) fn is_whole(&self) -> bool {
         self.state.windows.is_whole()
+    }
+
+    /// Whether everything that the log has is read.
+    #[cfg(test)]
+    pub(super) fn is_read_out(&self) -> bool {
+        self.requests.iter().chain(&self.events).all(|queue| queue.at_end)
     }
 
     pub(super) fn snapshot(&self, size: Size, since: Micros) -> Snapshot {

@@ -95,6 +95,8 @@ pub struct Windows {
     /// `closed` as it was before the restart.
     restored: Micros,
     corrections: Vec<Row>,
+    /// Cells whose rows were torn off from their position; written by the first flush, closed or not.
+    torn: Vec<(Size, Micros, NameId)>,
     overflowed: u64,
 }
 
@@ -129,6 +131,7 @@ impl Windows {
             closed: Micros::MIN,
             restored: Micros::MIN,
             corrections: Vec::new(),
+            torn: Vec::new(),
             overflowed: 0,
         }
     }
@@ -154,9 +157,10 @@ impl Windows {
         if start < self.floor || (size == Size::Minute && !torn) {
             return;
         }
-        let cell = self.cell(Size::TenSeconds.start_of(start), labels);
-        cell.dirty |= torn && size == Size::TenSeconds;
-        cell.minute_dirty |= torn && size == Size::Minute;
+        self.cell(Size::TenSeconds.start_of(start), labels);
+        if let Some(id) = self.names.find(labels).filter(|_| torn) {
+            self.torn.push((size, start, id));
+        }
     }
 
     /// The present time: no watermark passes it, whatever clocks wrote into the records.
@@ -287,6 +291,7 @@ impl Windows {
         let watermark = self.watermark();
         self.closed = self.closed.max(watermark.saturating_sub(self.bounds.lateness));
         let mut rows = std::mem::take(&mut self.corrections);
+        self.take_torn(&mut rows);
         self.take_seconds(&mut rows);
         self.take_minutes(&mut rows);
         let floor = self.next_floor();
@@ -317,6 +322,19 @@ impl Windows {
         let held = self.windows.range(floor..).filter_map(|(_, window)| window.since.get(&partition)).min();
         let start = held.copied().into_iter().chain(open).fold(next, i64::min);
         Offsets { start, next }
+    }
+
+    fn take_torn(&mut self, rows: &mut Vec<Row>) {
+        for (size, start, id) in std::mem::take(&mut self.torn) {
+            let cell = match size {
+                Size::TenSeconds => {
+                    self.windows.get(&start).and_then(|window| window.cells.get(&id)).cloned()
+                }
+                Size::Minute => self.minute(start, id),
+            };
+            let closed = start + size.micros() <= self.closed;
+            rows.extend(cell.map(|cell| row(size, start, self.names.get(id), &cell, closed)));
+        }
     }
 
     fn take_seconds(&mut self, rows: &mut Vec<Row>) {

@@ -49,7 +49,7 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(), CliError> {
+pub(super) fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(), CliError> {
     let reader = Reader::new(log, "tail")?;
     let mut places = Vec::new();
     let mut ends = Vec::new();

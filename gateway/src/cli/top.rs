@@ -50,7 +50,7 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+pub(super) struct Answer {
     currency: String,
     whole: bool,
     rows: Vec<Row>,
@@ -75,7 +75,7 @@ struct Row {
     estimated: bool,
 }
 
-fn page(answer: &Answer, lines: usize, now: SystemTime) -> String {
+pub(super) fn page(answer: &Answer, lines: usize, now: SystemTime) -> String {
     let mut sums: BTreeMap<String, Row> = BTreeMap::new();
     for row in &answer.rows {
         let key = format!("{:?}", (&row.tenant, &row.agent, &row.method, &row.tool, &row.reason));

@@ -110,9 +110,9 @@ fn rechain(log: &mut Log, from: usize) {
             0 => Hash::GENESIS.to_string(),
             n => log.audit[n - 1].hash.clone(),
         };
-        let text = String::from_utf8(log.audit[n].value.clone()).unwrap();
-        let at = text.find(r#""previous":""#).unwrap() + r#""previous":""#.len();
-        let value = format!("{}{previous}{}", &text[..at], &text[at + 64..]).into_bytes();
+        let mut value = log.audit[n].value.clone();
+        let at = memchr::memmem::find(&value, br#""previous":""#).unwrap() + r#""previous":""#.len();
+        value[at..at + 64].copy_from_slice(previous.as_bytes());
         log.audit[n] = Record { hash: Hash::of_leaf(&value).to_string(), value };
     }
 }
@@ -244,9 +244,8 @@ fn tamper(log: &mut Log, kind: u32, i: usize, j: usize, bit: u16) -> usize {
             value["terminal"]["sha256"] = Hash::of_value(&bit.to_le_bytes()).to_string().into();
             let hash = value["terminal"]["sha256"].to_string();
             let text = String::from_utf8(log.audit[i].value.clone()).unwrap();
-            let at = text.find(r#""terminal":"#).unwrap()
-                + text[text.find(r#""terminal":"#).unwrap()..].find("sha256\":").unwrap()
-                + 8;
+            let terminal = text.find(r#""terminal":"#).unwrap();
+            let at = terminal + text[terminal..].find(r#"sha256":"#).unwrap() + r#"sha256":"#.len();
             log.audit[i].value = format!("{}{hash}{}", &text[..at], &text[at + 66..]).into_bytes();
             i
         }
