@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
-use super::door::{self, Route};
+use super::door::{self, Brief, Route};
 use super::relayed::Pending;
 use super::respond::Refused;
 use super::{Front, direct, relayed};
@@ -52,10 +52,11 @@ pub(super) async fn post(front: &Front, agent: &str, request: Request<Incoming>)
 async fn judge(front: &Front, parsed: Parsed, principal: Principal, route: Route<'_>) -> Response<Body> {
     let gateway = &front.gateway;
     let agent: Name = route.agent.clone();
-    let checked = match gateway.schemas.check(parsed.clone()) {
+    let brief = Brief::from(&parsed);
+    let checked = match gateway.schemas.check(parsed) {
         Ok(checked) => checked,
         Err(rejected) => {
-            let admitted = door::admit(&parsed, &principal, None, route);
+            let admitted = door::admit(brief, &principal, None, route);
             return door::refuse(front, &admitted, &rejected.into()).await;
         }
     };
@@ -75,14 +76,15 @@ async fn judge(front: &Front, parsed: Parsed, principal: Principal, route: Route
     let permitted = match gateway.policies.permit(checked, principal, Resource::Agent(&agent)) {
         Ok(permitted) => permitted,
         Err(denied) => {
-            let admitted = door::admit(&denied.message, &denied.principal, Some(&denied.decision), route);
+            let admitted = door::admit(&*denied.message, &denied.principal, Some(&denied.decision), route);
             let (name, method) = (denied.principal.name(), operation.method(denied.message.dialect));
             let message = format!("`{name}` may not call {method} on `{agent}`: {denied}");
             let refused = Refused::new(Reason::Forbidden, denied.message.dialect, Some(&id), message);
             return door::refuse(front, &admitted, &refused).await;
         }
     };
-    let admitted = door::admit(permitted.message(), permitted.principal(), Some(permitted.decision()), route);
+    let admitted =
+        door::admit(&**permitted.message(), permitted.principal(), Some(permitted.decision()), route);
     if let Some(refused) = other_dialect(front, &agent, admitted.dialect, &id) {
         return door::refuse(front, &admitted, &refused).await;
     }

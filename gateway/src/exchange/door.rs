@@ -11,7 +11,7 @@ use super::path::Path;
 use super::respond::{self, Refused};
 use super::{Front, Gateway};
 use crate::edge::{self, Body, BodyLimits};
-use crate::message::{Dialect, Mode, Name, RelayId, Trace};
+use crate::message::{Dialect, Mode, Name, Operation, RelayId, Trace};
 use crate::outcome::Reason;
 use crate::policy::{Decision, Principal};
 use crate::protocol::Parsed;
@@ -69,13 +69,28 @@ pub(super) struct Route<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// The exchange that `parsed` opens.
+/// What the records of an exchange say of its message; outlives the message itself.
+#[derive(Clone, Copy)]
+pub(super) struct Brief {
+    dialect: Dialect,
+    operation: Operation,
+    bytes: usize,
+}
+
+impl From<&Parsed> for Brief {
+    fn from(parsed: &Parsed) -> Self {
+        Self { dialect: parsed.dialect, operation: parsed.operation, bytes: parsed.body.len() }
+    }
+}
+
+/// The exchange that `message` opens.
 pub(super) fn admit(
-    parsed: &Parsed,
+    message: impl Into<Brief>,
     principal: &Principal,
     decision: Option<&Decision>,
     route: Route<'_>,
 ) -> Admitted {
+    let message = message.into();
     let at = SystemTime::now();
     let trace = Trace::continue_from(route.headers.get("traceparent").and_then(|value| value.to_str().ok()));
     Admitted {
@@ -85,15 +100,15 @@ pub(super) fn admit(
         principal: principal.name().into(),
         tenant: principal.tenant().into(),
         agent: route.agent,
-        dialect: parsed.dialect,
-        operation: parsed.operation,
+        dialect: message.dialect,
+        operation: message.operation,
         tool: route.tool,
         mode: route.mode,
         key: route.key,
         policies: decision.map_or_else(|| "".into(), |decision| decision.policies.clone()),
         at,
         deadline: at + route.total,
-        request_bytes: parsed.body.len() as u64,
+        request_bytes: message.bytes as u64,
     }
 }
 

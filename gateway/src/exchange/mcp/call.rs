@@ -32,7 +32,7 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
     };
     let names = gateway.names.get(gateway.upstreams.catalog(), gateway.prefix);
     let Some((server, tool)) = find(&names, &visit.scope, &checked) else {
-        let admitted = door::admit(&checked, &visit.principal, None, visit.route(&checked));
+        let admitted = door::admit(&*checked, &visit.principal, None, visit.route(Some(&checked)));
         let refused = no_such_tool(checked.dialect, &id, checked.tool_name());
         return door::refuse(visit.front, &admitted, &refused).await;
     };
@@ -49,7 +49,7 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
         headers: visit.headers,
     };
     if let Err(refused) = check_arguments(tool, &checked, headers, &id) {
-        let admitted = door::admit(&checked, &visit.principal, None, route());
+        let admitted = door::admit(&*checked, &visit.principal, None, route());
         return door::refuse(visit.front, &admitted, &refused).await;
     }
     let resource = Resource::Tool { server: &server, tool: &tool.name };
@@ -59,7 +59,7 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
         Err(denied) => return deny(visit, &denied, resource, &id, route).await,
     };
     let admitted =
-        Arc::new(door::admit(permitted.message(), &visit.principal, Some(permitted.decision()), route));
+        Arc::new(door::admit(&**permitted.message(), &visit.principal, Some(permitted.decision()), route));
     let ending = gateway.metrics.begin(admitted.dialect, admitted.operation, admitted.mode);
     let cancel = Arc::new(Notify::new());
     let running = visit.session.as_deref().map(|token| {
@@ -82,7 +82,7 @@ async fn deny(
     route: Route<'_>,
 ) -> Response<Body> {
     let checked = &denied.message;
-    let admitted = door::admit(checked, &visit.principal, Some(&denied.decision), route);
+    let admitted = door::admit(&**checked, &visit.principal, Some(&denied.decision), route);
     let visible =
         visit.front.gateway.policies.visible(&visit.principal, checked.operation, resource, checked.dialect);
     let refused = if visible {

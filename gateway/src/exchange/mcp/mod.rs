@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 
-use super::door::{self, Route};
+use super::door::{self, Brief, Route};
 use super::respond::{self, Refused};
 use super::{Front, Gateway};
 use crate::edge::Body;
@@ -107,10 +107,11 @@ struct Visit<'a> {
 impl Visit<'_> {
     async fn judge(&self, parsed: Parsed, headers: &McpHeaders<'_>) -> Response<Body> {
         let gateway = &self.front.gateway;
-        let checked = match gateway.schemas.check(parsed.clone()) {
+        let brief = Brief::from(&parsed);
+        let checked = match gateway.schemas.check(parsed) {
             Ok(checked) => checked,
             Err(rejected) => {
-                let admitted = door::admit(&parsed, &self.principal, None, self.route(&parsed));
+                let admitted = door::admit(brief, &self.principal, None, self.route(None));
                 return door::refuse(self.front, &admitted, &rejected.into()).await;
             }
         };
@@ -128,8 +129,12 @@ impl Visit<'_> {
             Ok(permitted) => permitted,
             Err(denied) => {
                 let checked = &denied.message;
-                let admitted =
-                    door::admit(checked, &self.principal, Some(&denied.decision), self.route(checked));
+                let admitted = door::admit(
+                    &**checked,
+                    &self.principal,
+                    Some(&denied.decision),
+                    self.route(Some(checked)),
+                );
                 let method = checked.operation.method(checked.dialect);
                 let message = format!("`{}` may not call {method} here: {denied}", self.principal.name());
                 let refused = Refused::new(Reason::Forbidden, checked.dialect, checked.id.as_ref(), message);
@@ -185,10 +190,10 @@ impl Visit<'_> {
         respond::accepted()
     }
 
-    fn route(&self, parsed: &Parsed) -> Route<'_> {
+    fn route(&self, parsed: Option<&Parsed>) -> Route<'_> {
         Route {
             agent: self.scope.name(),
-            tool: parsed.tool_name().map(Into::into),
+            tool: parsed.and_then(Parsed::tool_name).map(Into::into),
             mode: Mode::Direct,
             key: self.session.clone(),
             total: crate::config::Timeouts::default().total,
