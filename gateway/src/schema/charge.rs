@@ -10,7 +10,7 @@ use jsonschema::{Keyword, PatternOptions, ValidationError, ValidationOptions};
 use serde_json::{Map, Value, json};
 
 use super::bounds::SchemaRefused;
-use super::survey::{Place, place};
+use super::keyword::{Place, place};
 use crate::protocol::json::quoted;
 
 /// The keyword that takes the price; no one else's schema may use it.

@@ -240,7 +240,7 @@ fn hostile() -> Vec<(&'static str, Value, Value)> {
         (
             "names with a pattern",
             with("propertyNames", json!({ "pattern": "(a|b)*a(a|b){20}c$" })),
-            json!({ (noise.clone()): 1 }),
+            json!({ (noise): 1 }),
         ),
     ]
 }
