@@ -26,14 +26,14 @@ pub fn error_body(
     message: &str,
     violations: &[Violation],
 ) -> Bytes {
-    error_with(dialect, reason, id, message, data(dialect, reason, violations, None))
+    error_with(dialect, reason, id, message, &data(dialect, reason, violations, None))
 }
 
 /// The error response to a message that was rejected.
 pub(super) fn rejected_body(rejected: &Rejected) -> Bytes {
     let Rejected { reason, dialect, id, message, violations, requested } = rejected;
     let data = data(*dialect, *reason, violations, requested.as_deref());
-    error_with(*dialect, *reason, id.as_ref(), message, data)
+    error_with(*dialect, *reason, id.as_ref(), message, &data)
 }
 
 /// A JSON-RPC response with `result`. One that cannot be written as JSON becomes an internal error.
@@ -53,7 +53,7 @@ pub fn result_body_raw(id: &RawId, result: &[u8]) -> Bytes {
     envelope(Some(id.as_bytes()), "result", result)
 }
 
-fn error_with(dialect: Dialect, reason: Reason, id: Option<&RawId>, message: &str, data: Value) -> Bytes {
+fn error_with(dialect: Dialect, reason: Reason, id: Option<&RawId>, message: &str, data: &Value) -> Bytes {
     let error = json!({ "code": reason.rpc_code(dialect), "message": message, "data": data });
     let id = match (id, dialect) {
         (Some(id), _) => Some(id.as_bytes()),

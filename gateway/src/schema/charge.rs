@@ -10,15 +10,17 @@ use jsonschema::{Keyword, PatternOptions, ValidationError, ValidationOptions};
 use serde_json::{Map, Value, json};
 
 use super::bounds::SchemaRefused;
-use super::survey::{Place, place};
+use super::keyword::{Place, place};
 use crate::protocol::json::quoted;
 
 /// The keyword that takes the price; no one else's schema may use it.
 const KEYWORD: &str = "kamf:charge";
 
 /// What a pattern may take of memory when compiled, and what a byte then costs at most, in nanoseconds: the more
-/// states can be alive at once, the more.
-const TIERS: [(usize, u64); 3] = [(4 << 10, 40), (24 << 10, 250), (160 << 10, 2_000)];
+/// states can be alive at once, the more. Measured with patterns made to defeat the automaton's cache; the first tier
+/// has too few states for that.
+const TIERS: [(usize, u64); 5] =
+    [(1 << 10, 18), (2 << 10, 400), (8 << 10, 2_000), (32 << 10, 10_000), (96 << 10, 30_000)];
 /// Memory of the cache of one automaton.
 const CACHE: usize = 128 << 10;
 

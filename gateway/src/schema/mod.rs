@@ -6,7 +6,9 @@
 
 mod bounds;
 mod charge;
+mod cost;
 mod explain;
+mod keyword;
 mod own;
 mod survey;
 mod tool;

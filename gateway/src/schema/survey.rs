@@ -1,20 +1,14 @@
 //! Looks a learned schema over before anything is compiled: its size, where its references lead, and what checking
 //! a value against it can cost at most.
-//!
-//! The cost: let `C(s, d)` be the number of steps that schema `s` takes along one path from a value's root to a
-//! leaf `d` levels below. Schemas that apply to the same value (`allOf`, `anyOf`, `$ref`, …) add up, so a ladder of
-//! references doubles with each rung; members and elements take `C(child, d - 1)`, of which those of different
-//! members never meet on one path. A value with `n` nodes then costs at most `n * C(root, depth)`.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::bounds::{NESTED, PATTERN_BYTES, PATTERNS, SchemaLimits, SchemaRefused};
+use super::bounds::{PATTERN_BYTES, PATTERNS, SchemaLimits, SchemaRefused};
+use super::cost::{Node, costs, in_place_order};
+use super::keyword::{Target, place, schemas, target};
 use crate::protocol::json::quoted;
-
-/// Levels of a value for which costs are known; the reader takes no deeper ones.
-pub(super) const LEVELS: usize = 64;
 
 /// What a schema can cost.
 #[derive(Debug)]
@@ -27,85 +21,6 @@ pub(super) struct Survey {
     pub(super) key_patterns: usize,
     /// Distinct patterns of strings and keys.
     pub(super) patterns: Vec<String>,
-}
-
-/// How the value of a keyword holds schemas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    One,
-    Many,
-    /// `items` of older dialects: one schema or a list.
-    OneOrMany,
-    /// Names to schemas; `dependencies` has lists of names among them.
-    Named,
-}
-
-/// Where the schema of a keyword applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    /// The value itself.
-    Same,
-    /// One member or element, no two of them the same.
-    Distinct,
-    /// A member or element that others of these apply to as well.
-    Shared,
-    /// Nothing by itself.
-    Nowhere,
-}
-
-pub(super) fn place(keyword: &str) -> Option<Place> {
-    Some(match keyword {
-        "allOf" | "anyOf" | "oneOf" | "prefixItems" => Place::Many,
-        "properties" | "patternProperties" | "dependentSchemas" | "dependencies" | "$defs"
-        | "definitions" => Place::Named,
-        "items" => Place::OneOrMany,
-        "not"
-        | "if"
-        | "then"
-        | "else"
-        | "additionalProperties"
-        | "unevaluatedProperties"
-        | "propertyNames"
-        | "additionalItems"
-        | "unevaluatedItems"
-        | "contains" => Place::One,
-        _ => return None,
-    })
-}
-
-fn target(keyword: &str) -> Target {
-    match keyword {
-        "$defs" | "definitions" => Target::Nowhere,
-        "properties" | "prefixItems" | "items" | "additionalItems" | "additionalProperties" => {
-            Target::Distinct
-        }
-        "patternProperties" | "unevaluatedProperties" | "unevaluatedItems" | "contains" | "propertyNames" => {
-            Target::Shared
-        }
-        _ => Target::Same,
-    }
-}
-
-/// The schemas that stand in `value`, the value of a keyword.
-fn schemas(place: Place, value: &Value) -> Vec<&Value> {
-    let is_schema = |value: &&Value| value.is_object() || value.is_boolean();
-    match (place, value) {
-        (Place::Many | Place::OneOrMany, Value::Array(list)) => list.iter().filter(is_schema).collect(),
-        (Place::Named, Value::Object(named)) => named.values().filter(is_schema).collect(),
-        (Place::One | Place::OneOrMany, value) => Some(value).filter(is_schema).into_iter().collect(),
-        _ => Vec::new(),
-    }
-}
-
-#[derive(Debug, Default)]
-struct Node<'s> {
-    weight: u64,
-    same: Vec<usize>,
-    distinct: Vec<usize>,
-    shared: Vec<usize>,
-    reference: Option<&'s str>,
-    /// `unevaluated*` asks the schemas beside it once more what they looked at.
-    asks_again: bool,
 }
 
 struct Walk<'s, 'l> {
@@ -285,67 +200,4 @@ fn percent_decoded(fragment: &str) -> Option<String> {
         rest = after;
     }
     String::from_utf8(bytes).ok()
-}
-
-/// The nodes so that each comes after those that apply to the same value; an error when there is no such order.
-fn in_place_order(nodes: &[Node<'_>]) -> Result<Vec<usize>, SchemaRefused> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Mark {
-        New,
-        Open,
-        Done,
-    }
-    let mut marks = vec![Mark::New; nodes.len()];
-    let mut order = Vec::with_capacity(nodes.len());
-    for start in 0..nodes.len() {
-        let mut stack = vec![(start, 0)];
-        while let Some((id, next)) = stack.pop() {
-            if next == 0 {
-                match marks[id] {
-                    Mark::Done => continue,
-                    Mark::Open => return Err(SchemaRefused::Loop),
-                    Mark::New => marks[id] = Mark::Open,
-                }
-            }
-            match nodes[id].same.get(next) {
-                Some(child) => {
-                    stack.push((id, next + 1));
-                    stack.push((*child, 0));
-                }
-                None => {
-                    marks[id] = Mark::Done;
-                    order.push(id);
-                }
-            }
-        }
-    }
-    Ok(order)
-}
-
-/// Steps and nesting of the root, by levels of the value.
-fn costs(nodes: &[Node<'_>], order: &[usize]) -> (Vec<u64>, Vec<u32>) {
-    let (mut below, mut here) = (vec![0_u64; nodes.len()], vec![0_u64; nodes.len()]);
-    let (mut nested_below, mut nested_here) = (vec![0_u32; nodes.len()], vec![0_u32; nodes.len()]);
-    let (mut steps, mut nested) = (Vec::with_capacity(LEVELS), Vec::with_capacity(LEVELS));
-    for level in 0..LEVELS {
-        for id in order {
-            let node = &nodes[*id];
-            let sum =
-                |of: &[u64], ids: &[usize]| ids.iter().fold(0_u64, |sum, id| sum.saturating_add(of[*id]));
-            let same = sum(&here, &node.same).saturating_mul(if node.asks_again { 3 } else { 1 });
-            let distinct = node.distinct.iter().map(|id| below[*id]).max().unwrap_or(0);
-            let children = distinct.saturating_add(sum(&below, &node.shared));
-            here[*id] = node.weight.saturating_add(same).saturating_add(children);
-            let inner = node.same.iter().map(|id| nested_here[*id]).max().unwrap_or(0);
-            let outer =
-                node.distinct.iter().chain(&node.shared).map(|id| nested_below[*id]).max().unwrap_or(0);
-            let outer = if level == 0 { 0 } else { outer };
-            nested_here[*id] = inner.max(outer).saturating_add(1).min(2 * NESTED);
-        }
-        steps.push(here[0]);
-        nested.push(nested_here[0]);
-        std::mem::swap(&mut below, &mut here);
-        std::mem::swap(&mut nested_below, &mut nested_here);
-    }
-    (steps, nested)
 }

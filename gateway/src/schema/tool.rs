@@ -10,12 +10,13 @@ use serde_json::{Map, Value};
 
 use super::bounds::{NESTED, SchemaLimits, SchemaRefused};
 use super::charge;
-use super::survey::{LEVELS, Survey, survey};
+use super::cost::LEVELS;
+use super::survey::{Survey, survey};
 use super::{VIOLATIONS, explain};
 use crate::protocol::Violation;
 use crate::protocol::json::quoted;
 
-/// Nanoseconds of one step of the validator; see [`survey`](super::survey).
+/// Nanoseconds of one step of the validator; see [`cost`](super::cost).
 const STEP: u64 = 80;
 /// Share of the budget within which all violations are looked for: telling them costs many times more time, and
 /// memory, than finding that there is one.

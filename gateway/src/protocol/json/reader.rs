@@ -12,12 +12,12 @@ pub const OBJECT_COST: usize = 8;
 
 pub(super) fn read<'a>(bytes: &'a [u8], limits: &ReadLimits) -> Result<Document<'a>, Malformed> {
     if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Err(place(bytes, Failure::at(Fault::ByteOrderMark, 0)));
+        return Err(place(bytes, *Failure::at(Fault::ByteOrderMark, 0)));
     }
     let text = std::str::from_utf8(bytes)
-        .map_err(|error| place(bytes, Failure::at(Fault::Utf8, error.valid_up_to())))?;
+        .map_err(|error| place(bytes, *Failure::at(Fault::Utf8, error.valid_up_to())))?;
     let mut reader = Reader { text, bytes, at: 0, depth: 0, left: limits.values, limits, spans: Vec::new() };
-    reader.document().map_err(|failure| place(bytes, failure))
+    reader.document().map_err(|failure| place(bytes, *failure))
 }
 
 /// A fault on its way up: each level adds the step that led into it.
@@ -50,7 +50,7 @@ impl Failure {
 type Read<T> = Result<T, Box<Failure>>;
 
 #[cold]
-fn place(bytes: &[u8], failure: Box<Failure>) -> Malformed {
+fn place(bytes: &[u8], failure: Failure) -> Malformed {
     let before = &bytes[..failure.at.min(bytes.len())];
     let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
     let mut path = String::new();

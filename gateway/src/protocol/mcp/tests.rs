@@ -1,7 +1,8 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::RawId;
 
 const MODERN: &str = "2026-07-28";
 
