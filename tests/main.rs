@@ -8,6 +8,14 @@
 
 mod common;
 
+mod bad_input;
+mod bad_upstreams;
+mod crash;
 mod demo;
+mod edge;
+mod faithful;
+mod kafka;
+mod readers;
+mod recount;
 mod sdk_a2a;
 mod sdk_mcp;

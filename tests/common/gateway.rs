@@ -115,10 +115,6 @@ impl Gateway {
         self.program.output()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.program.pid().unwrap_or_default()
-    }
-
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -1,5 +1,7 @@
 //! What the tests are told with: a gateway, callers, upstreams that remember, the log as others read it.
 
+pub(crate) mod broker;
+pub(crate) mod check;
 pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod http;
@@ -8,6 +10,7 @@ pub(crate) mod program;
 pub(crate) mod settings;
 pub(crate) mod tools;
 pub(crate) mod topics;
+pub(crate) mod traffic;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 

@@ -37,11 +37,6 @@ impl Program {
         self.child.try_wait().ok().flatten()
     }
 
-    /// The process id, while it runs.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
-    }
-
     pub(crate) fn signal(&self, signal: Signal) -> Result {
         let pid = self.child.id().context("the program has ended")?;
         Ok(kill(Pid::from_raw(i32::try_from(pid)?), signal)?)
