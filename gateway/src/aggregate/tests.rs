@@ -95,6 +95,7 @@ impl World {
             deadline: Some(ended + Duration::from_secs(60)),
             policies: Some("readers"),
             sequence: 0,
+            lines: false,
             end: None,
         };
         let end = End {

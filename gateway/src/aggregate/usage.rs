@@ -42,19 +42,26 @@ pub struct Report {
     pub model: Option<String>,
 }
 
-/// The reports in a JSON message; none when there is no usage in it, or it is no JSON.
+/// The reports in a JSON message, or in the last that has any of several messages, a line each; none when there is no
+/// usage in it, or it is no JSON.
 pub fn find(body: &[u8]) -> Vec<Report> {
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("gen_ai.usage."));
     // Nearly every message ends here: a scan costs a hundredth of a parse.
     if NAME.find(body).is_none() {
         return Vec::new();
     }
-    let mut found = walk::Found::default();
     let mut json = serde_json::Deserializer::from_slice(body);
-    match json.deserialize_any(walk::Walk { depth: 0, inside: false, found: &mut found }) {
-        Ok(()) => found.reports,
-        Err(_) => Vec::new(),
+    let mut last = Vec::new();
+    while json.end().is_err() {
+        let mut found = walk::Found::default();
+        let walked = json.deserialize_any(walk::Walk { depth: 0, inside: false, found: &mut found });
+        match walked {
+            Ok(()) if found.reports.is_empty() => {}
+            Ok(()) => last = found.reports,
+            Err(_) => return Vec::new(),
+        }
     }
+    last
 }
 
 /// Adds up `reports` and prices them. None without a report.

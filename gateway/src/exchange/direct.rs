@@ -89,7 +89,7 @@ async fn note(gateway: &Gateway, pending: &Pending, reason: Reason, answer_bytes
     let intake = &gateway.intake;
     let admitted = &pending.admitted;
     let request = intake.note_request(admitted, &pending.body).await;
-    let end = intake.note_end(admitted, reason, answer_bytes, body).await;
+    let end = intake.note_end(admitted, reason, answer_bytes, false, body).await;
     for missing in [request, end].into_iter().filter_map(Result::err) {
         gateway.metrics.unrecorded.inc();
         tracing::error!(id = %admitted.id, error = %missing, "a record of a direct exchange is missing from the log");
@@ -172,7 +172,7 @@ async fn pump(
     };
     let (total, rest) = (lines.total, lines.text.split().freeze());
     drop(client);
-    if gateway.intake.note_end(admitted, reason, total, &rest).await.is_err() {
+    if gateway.intake.note_end(admitted, reason, total, true, &rest).await.is_err() {
         gateway.metrics.unrecorded.inc();
     }
     ending.finish(reason);

@@ -58,6 +58,7 @@ impl Admitted {
             deadline: (kind == Kind::Request).then_some(self.deadline),
             policies: (!self.policies.is_empty()).then_some(&*self.policies),
             sequence: 0,
+            lines: false,
             end: None,
         }
     }

@@ -24,7 +24,7 @@ use super::caller::Caller;
 use super::delivery::{History, Input};
 use super::drive::{Job, drive};
 use super::metrics::Metrics;
-use super::record::{Kind, View};
+use super::record::{Kind, View, is_direct_request};
 use super::recover::{Recovered, recover};
 use super::replies::{Replies, consumer};
 use super::topic::Topic;
@@ -167,6 +167,9 @@ impl<C: Caller> Dispatcher<C> {
     }
 
     async fn take(&self, state: &mut State, message: &BorrowedMessage<'_>) {
+        if is_direct_request(message) && !self.may_have_history(state, message) {
+            return self.pass(state, message);
+        }
         let Ok(view) = View::decode(message) else {
             self.metrics.unreadable.inc();
             tracing::warn!(
@@ -250,6 +253,11 @@ impl<C: Caller> Dispatcher<C> {
             self.metrics.recovered.inc();
         }
         Some(history)
+    }
+
+    fn may_have_history(&self, state: &State, message: &BorrowedMessage<'_>) -> bool {
+        let partitions = lock(&state.partitions);
+        partitions.get(&message.partition()).is_some_and(|owned| message.offset() < owned.recovered.until)
     }
 
     fn pass(&self, state: &State, message: &BorrowedMessage<'_>) {

@@ -68,19 +68,21 @@ impl Intake {
         sequence: u32,
         body: &[u8],
     ) -> Result<(), AppendError> {
-        let fields = Fields { sequence, ..admitted.fields(Kind::Event, SystemTime::now()) };
+        let fields = Fields { sequence, lines: true, ..admitted.fields(Kind::Event, SystemTime::now()) };
         self.appender.record(Topic::Events, self.partition(admitted), &fields, body).await
     }
 
-    /// Records the end of a direct exchange.
+    /// Records the end of a direct exchange. `lines`: the body is several messages, a line each.
     pub async fn note_end(
         &self,
         admitted: &Admitted,
         reason: Reason,
         answer_bytes: u64,
+        lines: bool,
         body: &[u8],
     ) -> Result<(), AppendError> {
-        let fields = admitted.ending(Kind::Terminal, SystemTime::now(), reason, answer_bytes);
+        let fields =
+            Fields { lines, ..admitted.ending(Kind::Terminal, SystemTime::now(), reason, answer_bytes) };
         self.appender.record(Topic::Events, self.partition(admitted), &fields, body).await
     }
 

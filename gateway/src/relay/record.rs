@@ -92,6 +92,8 @@ pub struct Fields<'a> {
     /// Ids of the policies that decided, comma separated.
     pub policies: Option<&'a str>,
     pub sequence: u32,
+    /// The value is several messages, a line each (`content-type` is `application/jsonl`).
+    pub lines: bool,
     /// For [`Kind::Terminal`] and [`Kind::Refusal`].
     pub end: Option<End>,
 }
@@ -118,22 +120,23 @@ impl Draft {
         let time = humantime::format_rfc3339_micros(fields.time).to_string();
         let id = fields.id.to_string();
         let mut headers = Writer(OwnedHeaders::new_with_capacity(24));
+        // What readers decide by comes first: see [`is_direct_request`].
+        headers.put("kamf_kind", fields.kind.as_str());
+        headers.put("kamf_mode", fields.mode.as_str());
+        headers.put("kamf_v", VERSION);
         headers.put("ce_specversion", "1.0");
         headers.put("ce_id", &id);
         headers.put("ce_source", fields.agent);
         headers.put("ce_type", fields.kind.ce_type());
         headers.put("ce_time", &time);
-        headers.put("content-type", "application/json");
+        headers.put("content-type", if fields.lines { "application/jsonl" } else { "application/json" });
         headers.put("traceparent", fields.traceparent);
-        headers.put("kamf_v", VERSION);
-        headers.put("kamf_kind", fields.kind.as_str());
         headers.put("kamf_principal", fields.principal);
         headers.put("kamf_tenant", fields.tenant);
         headers.put("kamf_agent", fields.agent);
         headers.put("kamf_protocol", fields.dialect.protocol().as_str());
         headers.put("kamf_version", fields.dialect.version());
         headers.put("kamf_method", fields.method);
-        headers.put("kamf_mode", fields.mode.as_str());
         headers.put_some("kamf_tool", fields.tool);
         headers.put_some("kamf_parent_span", fields.parent_span);
         headers.put_some("kamf_key", fields.key);
@@ -206,6 +209,16 @@ impl<'m> View<'m> {
     }
 }
 
+/// Whether `message` is the request of a direct exchange, told by its first two headers.
+pub fn is_direct_request<M: Message>(message: &M) -> bool {
+    let Some(headers) = message.headers().filter(|headers| headers.count() > 1) else { return false };
+    let is = |at: usize, key: &str, value: &str| {
+        let header = headers.get(at);
+        header.key == key && header.value == Some(value.as_bytes())
+    };
+    is(0, "kamf_kind", Kind::Request.as_str()) && is(1, "kamf_mode", Mode::Direct.as_str())
+}
+
 #[derive(Default)]
 struct Raw<'m> {
     kind: Option<Kind>,
@@ -225,6 +238,7 @@ struct Raw<'m> {
     deadline: Option<u64>,
     policies: Option<&'m str>,
     sequence: u32,
+    lines: bool,
     state: Option<State>,
     reason: Option<Reason>,
     duration_us: u64,
@@ -253,6 +267,7 @@ impl<'m> Raw<'m> {
             "kamf_deadline" => self.deadline = text.parse().ok(),
             "kamf_policies" => self.policies = Some(text),
             "kamf_sequence" => self.sequence = text.parse().unwrap_or_default(),
+            "content-type" => self.lines = value == b"application/jsonl",
             "kamf_state" => self.state = State::parse(text),
             "kamf_reason" => self.reason = Reason::parse(text),
             "kamf_duration_us" => self.duration_us = text.parse().unwrap_or_default(),
@@ -295,6 +310,7 @@ impl<'m> Raw<'m> {
             deadline: self.deadline.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms)),
             policies: self.policies,
             sequence: self.sequence,
+            lines: self.lines,
             end,
         })
     }
@@ -329,6 +345,7 @@ mod tests {
             deadline: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_060_123)),
             policies: Some("readers"),
             sequence: 3,
+            lines: false,
             end: Some(End {
                 state: State::Completed,
                 reason: Reason::Completed,

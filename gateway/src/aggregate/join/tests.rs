@@ -36,6 +36,7 @@ fn fields(kind: Kind, id: RelayId) -> Fields<'static> {
         deadline: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_060)),
         policies: None,
         sequence: 0,
+        lines: false,
         end: ends.then_some(end),
     }
 }
