@@ -13,6 +13,7 @@ use crate::net;
 use crate::node::Node;
 use crate::options::Options;
 use crate::storage::committer::{Abort, Committer};
+use crate::storage::delivery::Deliveries;
 use crate::storage::offsets::Change;
 use crate::storage::open::{self, Directory};
 use crate::storage::queue::{Job, Queue};
@@ -61,9 +62,10 @@ impl Broker {
             Arc::clone(&committer.offsets),
             Arc::clone(&health),
         ));
+        let deliveries = Arc::clone(&committer.deliveries);
         let committing = start_committing(committer, Arc::clone(&queue)).map_err(StartError::Threads)?;
         let (stop, stopped) = watch::channel(false);
-        let network = start_network(node, listener, stopped).inspect_err(|_| queue.close())?;
+        let network = start_network(node, listener, deliveries, stopped).inspect_err(|_| queue.close())?;
         tracing::info!(%address, directory = %options.directory.display(), "the log is open");
         let (network, committing, directory) = (Some(network), Some(committing), Some(directory));
         Ok(Broker { address, health, stop, network, committing, directory, queue })
@@ -147,6 +149,7 @@ fn start_committing(committer: Committer, queue: Arc<Queue>) -> std::io::Result<
 fn start_network(
     node: Arc<Node>,
     listener: TcpListener,
+    deliveries: Arc<Deliveries>,
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -167,6 +170,7 @@ fn start_network(
                 () = net::serve(Arc::clone(&node), listener, stop) => {}
                 () = node.groups.keep_time() => {}
                 () = care(&node) => {}
+                () = deliveries.run() => {}
             }
         });
         runtime.shutdown_timeout(Duration::from_secs(1));

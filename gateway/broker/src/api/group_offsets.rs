@@ -99,16 +99,10 @@ fn judge(node: &Node, topic: &str, partition: i32, offset: i64, metadata: &str) 
 
 /// Has the changes synced and in force; `false` when the disk refused them.
 pub(super) async fn journal(node: &Node, changes: Vec<Change>) -> bool {
-    let (sender, synced) = oneshot::channel();
-    let offsets = Arc::clone(&node.offsets);
+    let (reply, synced) = oneshot::channel();
     let framed = framed(changes.iter().cloned()).into();
-    let done = Box::new(move |written: bool| {
-        if written {
-            offsets.apply(changes);
-        }
-        let _ = sender.send(written);
-    });
-    node.queue.push(Job::Offsets(OffsetsAppend { framed, done }));
+    let reply = Some(reply);
+    node.queue.push(Job::Offsets(OffsetsAppend { framed, changes, reply }));
     synced.await.unwrap_or(false)
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::catalog::Catalog;
 use super::checkpoint::{Checkpointer, Cover, Work};
+use super::delivery::Deliveries;
 use super::disk::Disk;
 use super::fatal;
 use super::journal::{Journal, sync_folder};
@@ -35,6 +36,7 @@ pub(crate) struct Committer {
     pub(crate) health: Arc<HealthCell>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) offsets: Arc<Offsets>,
+    pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) wal: Wal,
     pub(crate) offsets_journal: Journal,
     pub(crate) meta_journal: Journal,

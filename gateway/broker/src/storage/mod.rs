@@ -8,6 +8,7 @@ pub(crate) mod batch;
 pub(crate) mod catalog;
 pub(crate) mod checkpoint;
 pub(crate) mod committer;
+pub(crate) mod delivery;
 pub(crate) mod disk;
 pub(crate) mod fatal;
 pub(crate) mod journal;

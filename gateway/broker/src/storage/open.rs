@@ -140,6 +140,7 @@ pub(crate) fn open(
         health,
         catalog: Arc::new(catalog),
         offsets: Arc::new(offsets),
+        deliveries: Arc::default(),
         wal,
         offsets_journal,
         meta_journal,

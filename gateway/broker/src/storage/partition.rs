@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::batch::{BatchHeader, Found, first_not_older};
+use super::delivery::Delivery;
 use super::producers::{Producer, Producers};
 use super::segment::{Scan, Segment};
 use super::settings::Settings;
@@ -79,7 +80,7 @@ impl Arrival {
         self.done.store(true, Ordering::Release);
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if !self.done.swap(true, Ordering::AcqRel) {
             self.notify.notify_one();
         }
@@ -177,8 +178,13 @@ impl Partition {
         true
     }
 
-    /// Shows readers a round's batches of this partition, which are synced now.
-    pub(crate) fn publish(&self, segment: &Segment, batches: impl Iterator<Item = (BatchHeader, Bytes)>) {
+    /// Shows readers a round's batches of this partition, which are synced now, and adds those to be woken.
+    pub(crate) fn publish(
+        &self,
+        segment: &Segment,
+        batches: impl Iterator<Item = (BatchHeader, Bytes)>,
+        deliveries: &mut Vec<Delivery>,
+    ) {
         let mut read = lock(&self.read);
         let mut index = lock(&segment.index);
         for (header, bytes) in batches {
@@ -187,9 +193,7 @@ impl Partition {
             read.high_watermark = header.next_offset();
         }
         drop(index);
-        for arrival in read.waiting.drain(..) {
-            arrival.wake();
-        }
+        deliveries.extend(read.waiting.drain(..).map(Delivery::Arrived));
     }
 
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::BatchHeader;
 use super::committer::Committer;
+use super::offsets::Change;
 use super::partition::Partition;
 use super::wal::ENTRY_BYTES;
 use crate::sync::lock;
@@ -57,8 +58,10 @@ pub(crate) enum AppendError {
 /// Records for the journal of committed offsets.
 pub(crate) struct OffsetsAppend {
     pub(crate) framed: Bytes,
-    /// Told whether the records are synced, before anything later is read.
-    pub(crate) done: Box<dyn FnOnce(bool) + Send>,
+    /// What they say.
+    pub(crate) changes: Vec<Change>,
+    /// Told whether the records are synced and in force.
+    pub(crate) reply: Option<oneshot::Sender<bool>>,
 }
 
 /// Something that only the committing thread may do, between rounds.

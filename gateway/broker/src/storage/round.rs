@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch;
 use super::committer::Committer;
+use super::delivery::Delivery;
 use super::partition::{Partition, Staged};
 use super::producers::Sequence;
 use super::queue::{Append, AppendBatch, AppendError, OffsetsAppend, Outcome};
@@ -31,7 +32,18 @@ struct Request {
     reply: oneshot::Sender<Vec<Outcome>>,
     outcomes: Vec<(Arc<Partition>, Outcome)>,
     /// Given back when the request is answered.
-    _permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Request {
+    /// Its answer, given the partitions whose writes failed.
+    fn answer(self, failed: &[u64]) -> Delivery {
+        let outcome = |(partition, outcome): (Arc<Partition>, Outcome)| {
+            if failed.contains(&partition.log) { Err(AppendError::Storage) } else { outcome }
+        };
+        let outcomes = self.outcomes.into_iter().map(outcome).collect();
+        Delivery::Produced { reply: self.reply, outcomes, permit: self.permit }
+    }
 }
 
 /// A partition's batches of this round, written to its segment but not synced.
@@ -56,7 +68,7 @@ impl Round {
     /// Gives every batch of a request its offset.
     pub(crate) fn add(&mut self, append: Append) {
         let outcomes = append.batches.into_iter().map(|batch| self.stage(batch)).collect();
-        self.requests.push(Request { reply: append.reply, outcomes, _permit: append.permit });
+        self.requests.push(Request { reply: append.reply, outcomes, permit: append.permit });
     }
 
     fn stage(&mut self, batch: AppendBatch) -> (Arc<Partition>, Outcome) {
@@ -124,17 +136,17 @@ impl Committer {
             self.health.accepted();
         }
         self.offsets_journal.bytes += journal_grew;
-        publish(regions, frame);
-        let journaled = journal_grew > 0;
+        let mut deliveries = Vec::with_capacity(round.requests.len() + 4);
+        publish(regions, frame, &mut deliveries);
         for offsets in round.offsets {
-            (offsets.done)(journaled);
+            let done = journal_grew > 0;
+            if done {
+                self.offsets.apply(offsets.changes);
+            }
+            deliveries.extend(offsets.reply.map(|reply| Delivery::Committed(reply, done)));
         }
-        for request in round.requests {
-            let outcome = |(partition, outcome): (Arc<Partition>, Outcome)| {
-                if failed.contains(&partition.log) { Err(AppendError::Storage) } else { outcome }
-            };
-            let _ = request.reply.send(request.outcomes.into_iter().map(outcome).collect());
-        }
+        deliveries.extend(round.requests.into_iter().map(|request| request.answer(&failed)));
+        self.deliveries.leave(&mut deliveries);
     }
 
     /// Puts a partition's staged batches into the round's buffer and its segment. After an error neither has them.
@@ -250,7 +262,7 @@ fn take_back(region: Region) {
 }
 
 /// Shows readers the synced batches. A large round's buffer is copied by partition, lest one batch kept holds all.
-fn publish(regions: Vec<Region>, frame: BytesMut) {
+fn publish(regions: Vec<Region>, frame: BytesMut, deliveries: &mut Vec<Delivery>) {
     let small = frame.len() <= wal::ROUND_BYTES_MAX;
     let frame = frame.freeze();
     for region in regions {
@@ -260,7 +272,7 @@ fn publish(regions: Vec<Region>, frame: BytesMut) {
         }
         let batches =
             region.staged.into_iter().map(|staged| (staged.header, bytes.split_to(staged.header.bytes)));
-        region.partition.publish(&region.segment, batches);
+        region.partition.publish(&region.segment, batches, deliveries);
     }
 }
 

@@ -38,6 +38,7 @@ fn commit(committer: &mut Committer, batches: &[(i32, Bytes)]) -> Vec<Outcome> {
     let mut round = Round::default();
     round.add(append);
     committer.commit(round);
+    committer.deliveries.pass_on();
     answer.try_recv().unwrap()
 }
 

@@ -127,10 +127,9 @@ impl Committer {
         if changes.is_empty() {
             return;
         }
-        let known = Arc::clone(&self.offsets);
         let framed = offsets::framed(changes.clone()).into();
         let mut round = Round::default();
-        round.add_offsets(OffsetsAppend { framed, done: Box::new(move |_| known.apply(changes)) });
+        round.add_offsets(OffsetsAppend { framed, changes, reply: None });
         self.commit(round);
     }
 

@@ -39,7 +39,14 @@ fn setting(target: &Target, topic: &str, name: &str) -> Result<Option<String>, E
 fn metadata(target: &Target) -> Outcome {
     let topic = target.topic(3, &[])?;
     let consumer: rdkafka::consumer::BaseConsumer = target.config().create()?;
-    let metadata = consumer.fetch_metadata(None, SHORT)?;
+    // A real cluster lists a new topic a little later.
+    let begun = std::time::Instant::now();
+    let metadata = loop {
+        let metadata = consumer.fetch_metadata(None, SHORT)?;
+        if metadata.topics().iter().any(|known| known.name() == topic) || begun.elapsed() > SHORT {
+            break metadata;
+        }
+    };
     need(metadata.brokers().len() == 1, "one broker")?;
     let broker = &metadata.brokers()[0];
     let address = format!("{}:{}", broker.host(), broker.port());
