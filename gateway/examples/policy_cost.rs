@@ -1,6 +1,6 @@
 //! What authentication, a decision and the rate limit cost a request, in nanoseconds.
 //!
-//! `cargo run --release -p kamf --example policy_cost`, with nothing else running.
+//! `cargo run --release -p kamf --example policy_cost [-- ROUNDS]`, with nothing else running.
 
 use std::fmt::Write;
 use std::hint::black_box;
@@ -15,10 +15,15 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 const KEY: &str = "a-key-as-long-as-keys-are-0123456789abcdef";
+/// Calls that are timed together.
 const ROUNDS: u32 = 200_000;
+/// Loads that are timed together.
+const LOADS: u32 = 10;
 const TOOL: Resource<'_> = Resource::Tool { server: "ledger", tool: "buy" };
 
 fn main() -> Result<()> {
+    let rounds = std::env::args().nth(1).map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
+    let report = |name: &str, step: &mut dyn FnMut() -> bool| time(name, rounds, step);
     let key = ApiKey {
         name: "load".to_owned(),
         tenant: "demo".to_owned(),
@@ -31,25 +36,27 @@ fn main() -> Result<()> {
     let now = SystemTime::now();
     let principal = authenticator.authenticate(&headers, now)?;
 
-    report("authenticate by key", || authenticator.authenticate(&headers, now).is_ok());
+    report("authenticate by key", &mut || authenticator.authenticate(&headers, now).is_ok());
     let limiter = RateLimiter::new(Rate { per_second: 1_000_000_000, burst: 1_000_000_000 });
-    report("rate limit", || limiter.check(&principal, "ledger").is_ok());
+    report("rate limit", &mut || limiter.check(&principal, "ledger").is_ok());
     for count in [1, 10, 100] {
         let fixed = load(count, false)?;
         let open = load(count, true)?;
-        report(&format!("{count} policies: authenticate and decide"), || {
+        report(&format!("{count} policies: authenticate and decide"), &mut || {
             let principal = authenticator.authenticate(&headers, now);
             principal.is_ok_and(|principal| decide(&fixed, &principal))
         });
-        report(&format!("{count} policies: decide"), || decide(&fixed, &principal));
-        report(&format!("{count} policies: decide, one looks at arguments"), || decide(&open, &principal));
+        report(&format!("{count} policies: decide"), &mut || decide(&fixed, &principal));
+        report(&format!("{count} policies: decide, one looks at arguments"), &mut || {
+            decide(&open, &principal)
+        });
         let begun = Instant::now();
-        for _ in 0..100 {
+        for _ in 0..LOADS {
             decide(&load(count, false)?, &principal);
         }
         println!(
             "{:>9.1} us  {count} policies: load and decide for the first time",
-            begun.elapsed().as_micros() as f64 / 100.0
+            begun.elapsed().as_micros() as f64 / f64::from(LOADS)
         );
     }
     Ok(())
@@ -81,16 +88,16 @@ fn load(count: usize, looks: bool) -> Result<Policies> {
     Policies::load(Some(folder.path())).context("the policies of the measurement do not load")
 }
 
-fn report(name: &str, mut step: impl FnMut() -> bool) {
+fn time(name: &str, rounds: u32, step: &mut dyn FnMut() -> bool) {
     assert!(step(), "{name} was refused");
     // The best of five: everything else on the machine only adds.
     let best = (0..5)
         .map(|_| {
             let begun = Instant::now();
-            for _ in 0..ROUNDS {
+            for _ in 0..rounds {
                 black_box(step());
             }
-            begun.elapsed().as_nanos() / u128::from(ROUNDS)
+            begun.elapsed().as_nanos() / u128::from(rounds)
         })
         .min();
     println!("{:>9} ns  {name}", best.unwrap_or_default());
