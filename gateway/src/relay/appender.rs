@@ -20,6 +20,9 @@ use super::topic::Topic;
 /// queued then is given up, so that a late success cannot surprise anybody.
 const DELIVERY: Duration = Duration::from_secs(60);
 
+/// How long records that nobody waits for are gathered.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// How long a stopping gateway waits for what is queued.
 const FLUSH: Duration = Duration::from_secs(10);
 
@@ -55,7 +58,11 @@ impl AppendError {
 /// Appends records, at most so many at once.
 pub struct Appender {
     log: Log,
-    producer: ArcSwap<ThreadedProducer<Acknowledgements>>,
+    /// Sends at once: somebody waits for the acknowledgement.
+    prompt: ArcSwap<ThreadedProducer<Acknowledgements>>,
+    /// Sends a little later and more at a time: nobody waits, and a request to the log costs as much for one record as
+    /// for a hundred.
+    gathering: ArcSwap<ThreadedProducer<Acknowledgements>>,
     permits: Arc<Semaphore>,
     acknowledge: Duration,
     metrics: Arc<Metrics>,
@@ -74,14 +81,15 @@ impl Appender {
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("linger.ms", "0")
             .set("message.timeout.ms", DELIVERY.as_millis().to_string())
             .set("queue.buffering.max.messages", (records * 2).to_string())
             .set("queue.buffering.max.kbytes", (bytes / 1024).max(1024).to_string());
-        let producer = create(&config, &metrics)?;
+        let prompt = create(config.clone().set("linger.ms", "0"), &metrics)?;
+        let gathering = create(config.set("linger.ms", GATHER.as_millis().to_string()), &metrics)?;
         Ok(Self {
             log,
-            producer: ArcSwap::from_pointee(producer),
+            prompt: ArcSwap::from_pointee(prompt),
+            gathering: ArcSwap::from_pointee(gathering),
             permits: Arc::new(Semaphore::new(records)),
             acknowledge,
             metrics,
@@ -185,10 +193,12 @@ impl Appender {
 
     /// Sends what is queued, for a bounded time; from then on a log that goes away is no news. Blocks.
     pub fn close(&self) -> Result<(), KafkaError> {
-        let producer = self.producer.load();
-        let flushed = producer.flush(FLUSH);
-        producer.context().closing.store(true, Ordering::Relaxed);
-        flushed
+        let producers = [self.prompt.load(), self.gathering.load()];
+        let flushed = producers.each_ref().map(|producer| producer.flush(FLUSH));
+        for producer in &producers {
+            producer.context().closing.store(true, Ordering::Relaxed);
+        }
+        flushed.into_iter().collect()
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, AppendError> {
@@ -205,15 +215,18 @@ impl Appender {
         ticket: Ticket,
     ) -> Result<(), AppendError> {
         let id = fields.id.to_string();
+        let hurry = ticket.waiter.is_some();
         let record = BaseRecord::with_opaque_to(self.log.topic(topic), Box::new(ticket))
             .partition(partition)
             .key(fields.key.unwrap_or(&id))
             .payload(body)
             .headers(Draft::new(fields).headers);
-        let producer = self.producer.load();
+        // Only who waits for the acknowledgement is in a hurry.
+        let slot = if hurry { &self.prompt } else { &self.gathering };
+        let producer = slot.load();
         producer.send(record).map_err(|(error, _)| {
             if producer.client().fatal_error().is_some() {
-                self.rebuild(&producer);
+                self.rebuild(slot, &producer);
             }
             match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull) => AppendError::Full,
@@ -223,15 +236,19 @@ impl Appender {
     }
 
     /// A fatal error (a sequence out of order, a producer id that the log forgot) ends a producer, not the gateway.
-    fn rebuild(&self, broken: &Arc<ThreadedProducer<Acknowledgements>>) {
-        if !Arc::ptr_eq(broken, &self.producer.load()) {
+    fn rebuild(
+        &self,
+        slot: &ArcSwap<ThreadedProducer<Acknowledgements>>,
+        broken: &Arc<ThreadedProducer<Acknowledgements>>,
+    ) {
+        if !Arc::ptr_eq(broken, &slot.load()) {
             return;
         }
         match create(broken.client().context().config(), &self.metrics) {
             Ok(producer) => {
                 tracing::error!("the producer of the log failed for good and was replaced");
                 self.metrics.producers_rebuilt.inc();
-                self.producer.store(Arc::new(producer));
+                slot.store(Arc::new(producer));
             }
             Err(error) => {
                 tracing::error!(%error, "the producer of the log failed for good and could not be replaced")
