@@ -144,6 +144,9 @@ async fn exchange_story(site: &Arc<Site>, id: &str) -> Answer {
         Ok(Err(error @ StoryError::Unknown(_))) => {
             answer::error(StatusCode::NOT_FOUND, "unknown_exchange", &error.to_string())
         }
+        Ok(Err(error @ StoryError::Slow(_))) => {
+            answer::error(StatusCode::GATEWAY_TIMEOUT, "timeout", &error.to_string())
+        }
         Ok(Err(error @ StoryError::Log(_))) => {
             answer::error(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", &error.to_string())
         }

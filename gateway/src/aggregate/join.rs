@@ -16,9 +16,11 @@ use crate::relay::record::{Kind, View};
 pub const MAX_OPEN: usize = 20_000;
 pub const MAX_WAITING: usize = 5_000;
 
-/// How long an end waits for its request once `kamf.requests` is read to its end. An accepted request is on the log
-/// before its end is, or in `direct` mode at the same time; only one that retention has deleted does not come.
+/// How long after it was written an end is given up for good when `kamf.requests` is read to its end without its
+/// request, and how long it waits here at least. An accepted request is on the log before its end is, or in `direct`
+/// mode at the same time; only one that retention has deleted does not come.
 pub const PATIENCE: Micros = 10_000_000;
+const LEAST_WAIT: Micros = 1_000_000;
 
 /// The same where there is more to read: by how much the requests read were written after the end.
 const OVERTAKEN: Micros = 60_000_000;
@@ -92,7 +94,8 @@ impl Join {
         let head = self.waiting.front()?;
         let request = self.open.remove(&head.ended.id).map(|asked| asked.source);
         let overtaken = self.read_until.saturating_sub(head.written) > OVERTAKEN;
-        let waited = read_out && now.saturating_sub(head.since) >= PATIENCE;
+        let age = now.saturating_sub(head.written);
+        let waited = read_out && age >= PATIENCE && now.saturating_sub(head.since) >= LEAST_WAIT;
         if request.is_none() && !head.ended.refusal && !overtaken && !waited {
             return None;
         }

@@ -26,6 +26,7 @@ pub mod verify;
 pub mod window;
 
 mod cell;
+mod hash;
 pub(crate) mod lineage;
 mod names;
 pub(crate) mod reader;

@@ -104,13 +104,16 @@ impl Reader {
         for (topic, partition, offset) in places {
             list.add_partition_offset(self.log.topic(*topic), *partition, Offset::Offset(*offset))?;
         }
-        self.consumer.assign(&list)?;
+        // Told apart before they are assigned: what is fetched before a partition has a queue of its own goes to the
+        // common one, out of order, and is lost to the partition.
         let split = |(topic, partition, next): &(Topic, i32, i64)| {
             let queue = self.consumer.split_partition_queue(self.log.topic(*topic), *partition);
             let queue = queue.ok_or(KafkaError::ClientCreation("a partition has no queue".to_owned()))?;
             Ok(Partition { queue, next: *next, at_end: false })
         };
-        places.iter().map(split).collect()
+        let partitions = places.iter().map(split).collect::<Result<Vec<_>, KafkaError>>()?;
+        self.consumer.assign(&list)?;
+        Ok(partitions)
     }
 
     /// Serves the client itself. To be called now and then.

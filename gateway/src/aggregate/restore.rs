@@ -18,6 +18,9 @@ use crate::relay::Topic;
 /// How long the log may take to give what it says it has.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the end of a partition must stay where it is to be believed, when the log said before that there is more.
+const AT_END: Duration = Duration::from_secs(2);
+
 /// How far back the position record is looked for, step by step; then the whole partition.
 const STEPS: [i64; 3] = [1, 1_000, 100_000];
 
@@ -144,7 +147,11 @@ pub(super) fn scan(
     }
     let mut queues = reader.assign(&[(topic, partition, extent.low)])?;
     let mut silent_since = Instant::now();
-    while let Some(queue) = queues.first_mut().filter(|queue| queue.next < extent.high && !queue.at_end) {
+    while let Some(queue) = queues.first_mut().filter(|queue| queue.next < extent.high) {
+        // Retention may have removed the rest; but an end seen a moment ago may also be that of before a late append.
+        if queue.at_end && silent_since.elapsed() > AT_END {
+            break;
+        }
         if let Polled::Record(message) = queue.poll(Duration::from_millis(50))? {
             take(&message);
             silent_since = Instant::now();

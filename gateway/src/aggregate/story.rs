@@ -106,6 +106,8 @@ pub struct Record {
 pub enum StoryError {
     #[error("no exchange or trace {0} is on the log; it may have been removed by retention")]
     Unknown(String),
+    #[error("{0} was not found within {seconds} s; the log holds much of that time", seconds = PATIENCE.as_secs())]
+    Slow(String),
     #[error("the log cannot be read: {0}")]
     Log(#[from] KafkaError),
 }
@@ -114,12 +116,13 @@ pub enum StoryError {
 pub fn find(log: &Log, prices: &Prices, subject: Subject) -> Result<Story, StoryError> {
     let reader = Reader::new(log, "story")?;
     let deadline = Instant::now() + PATIENCE;
+    let mut complete = true;
     let trace = match subject {
         Subject::Trace(trace) => Some(trace),
         Subject::Exchange(id) => {
             let mut trace = None;
             let range = created(id).saturating_sub(60_000_000)..created(id).saturating_add(AFTER);
-            scan(&reader, log, range, deadline, |_, view, _| {
+            complete = scan(&reader, log, range, deadline, |_, view, _| {
                 if view.fields.id == id {
                     trace = parse_traceparent(view.fields.traceparent).map(|(trace, ..)| trace);
                 }
@@ -128,11 +131,14 @@ pub fn find(log: &Log, prices: &Prices, subject: Subject) -> Result<Story, Story
             trace
         }
     };
-    let unknown = || match subject {
-        Subject::Exchange(id) => StoryError::Unknown(id.to_string()),
-        Subject::Trace(trace) => StoryError::Unknown(hex(&trace)),
+    let unknown = |complete| {
+        let name = match subject {
+            Subject::Exchange(id) => id.to_string(),
+            Subject::Trace(trace) => hex(&trace),
+        };
+        if complete { StoryError::Unknown(name) } else { StoryError::Slow(name) }
     };
-    let trace = trace.ok_or_else(unknown)?;
+    let trace = trace.ok_or_else(|| unknown(complete))?;
     let around = match subject {
         Subject::Exchange(id) => created(id).saturating_sub(BEFORE)..created(id).saturating_add(AFTER),
         Subject::Trace(_) => 0..Micros::MAX,
@@ -143,7 +149,7 @@ pub fn find(log: &Log, prices: &Prices, subject: Subject) -> Result<Story, Story
         !same || teller.take(topic, view, written)
     })?;
     if teller.exchanges.is_empty() {
-        return Err(unknown());
+        return Err(unknown(complete));
     }
     let complete = complete && teller.records < MAX_RECORDS;
     let mut exchanges: Vec<Exchange> = teller.exchanges.into_iter().map(|(_, exchange)| exchange).collect();

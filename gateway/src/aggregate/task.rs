@@ -149,13 +149,13 @@ impl Driver {
         let mut whole = false;
         while !self.stopping() {
             let work = session.turn(clock())?;
-            while let Ok(question) = self.questions.try_recv() {
-                // Nobody waits for it any more when this fails.
-                let _ = question.reply.send(session.snapshot(question.size, question.since));
-            }
             if !whole && session.is_whole() {
                 whole = true;
                 self.live.set_health(Ok(()));
+            }
+            while let Ok(question) = self.questions.try_recv() {
+                // Nobody waits for it any more when this fails.
+                let _ = question.reply.send(session.snapshot(question.size, question.since));
             }
             if measured.elapsed() >= MEASURE {
                 measured = Instant::now();

@@ -10,15 +10,20 @@
 //! After a restart, [`Windows::restore`] takes the last position written; records from before it rebuild what is
 //! held and are not handed out a second time.
 
+mod flush;
+mod rows;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::cell::{Cell, Totals};
+use super::cell::Cell;
 use super::dimensions::Labels;
 use super::names::{NameId, Names};
-use super::position::{Offsets, Position};
+use super::position::Position;
 use super::row::{Micros, Row, Size};
 use super::usage::Usage;
+
+pub use flush::Flush;
 
 /// An event time this far ahead of the time of writing comes from a broken clock: it must neither move the
 /// watermark nor hold a window open, so it is written as a correction at once.
@@ -73,13 +78,6 @@ pub enum Placement {
     Corrected,
     /// Counted before the restart, and its window is no longer held.
     Known,
-}
-
-/// Rows to write, then the position that says so.
-#[derive(Debug)]
-pub struct Flush {
-    pub rows: Vec<Row>,
-    pub position: Position,
 }
 
 /// All windows that are held.
@@ -268,182 +266,10 @@ impl Windows {
         self.partitions.get(&partition).map_or(Micros::MIN, |progress| progress.watermark)
     }
 
-    /// Whether memory asks for a [`Windows::flush`] before its time.
-    pub fn wants_flush(&self) -> bool {
-        let frees = self.next_floor() > self.floor && self.cells > self.bounds.cells / 2;
-        frees || self.corrections.len() > MAX_CORRECTIONS
-    }
-
     /// Whether everything that was counted before a restart has been read again. Until then rows are too small,
     /// and nothing may be flushed.
     pub fn is_whole(&self) -> bool {
         self.partitions.values().all(|progress| progress.next >= progress.replayed)
-    }
-
-    fn next_floor(&self) -> Micros {
-        self.floor.max(Size::Minute.start_of(self.watermark().saturating_sub(self.bounds.keep)))
-    }
-
-    /// Closes what the watermark has passed and hands out all rows that changed. `open` gives by partition the first
-    /// record of exchanges that have not ended yet and whose usage counts. After the rows and the position
-    /// have been acknowledged, [`Windows::settle`] must follow before the next record.
-    pub fn flush(&mut self, open: impl Fn(i32) -> Option<i64>) -> Flush {
-        let watermark = self.watermark();
-        self.closed = self.closed.max(watermark.saturating_sub(self.bounds.lateness));
-        let mut rows = std::mem::take(&mut self.corrections);
-        self.take_torn(&mut rows);
-        self.take_seconds(&mut rows);
-        self.take_minutes(&mut rows);
-        let floor = self.next_floor();
-        let position = Position {
-            v: 1,
-            floor,
-            closed: self.closed,
-            partitions: self.partitions.keys().map(|p| (*p, self.offsets(*p, floor, open(*p)))).collect(),
-            rows: BTreeMap::new(),
-        };
-        Flush { rows, position }
-    }
-
-    /// Lets go of windows below the floor of a position that is on the log.
-    pub fn settle(&mut self, position: &Position) {
-        self.floor = self.floor.max(position.floor);
-        while let Some(entry) = self.windows.first_entry().filter(|entry| *entry.key() < self.floor) {
-            let window = entry.remove();
-            self.cells -= window.cells.len();
-            for id in window.cells.into_keys() {
-                self.names.release(id);
-            }
-        }
-    }
-
-    fn offsets(&self, partition: i32, floor: Micros, open: Option<i64>) -> Offsets {
-        let next = self.partitions.get(&partition).map_or(0, |progress| progress.next);
-        let held = self.windows.range(floor..).filter_map(|(_, window)| window.since.get(&partition)).min();
-        let start = held.copied().into_iter().chain(open).fold(next, i64::min);
-        Offsets { start, next }
-    }
-
-    fn take_torn(&mut self, rows: &mut Vec<Row>) {
-        for (size, start, id) in std::mem::take(&mut self.torn) {
-            let cell = match size {
-                Size::TenSeconds => {
-                    self.windows.get(&start).and_then(|window| window.cells.get(&id)).cloned()
-                }
-                Size::Minute => self.minute(start, id),
-            };
-            let closed = start + size.micros() <= self.closed;
-            rows.extend(cell.map(|cell| row(size, start, self.names.get(id), &cell, closed)));
-        }
-    }
-
-    fn take_seconds(&mut self, rows: &mut Vec<Row>) {
-        for (start, window) in &mut self.windows {
-            if *start + Size::TenSeconds.micros() > self.closed {
-                break;
-            }
-            for (id, cell) in window.cells.iter_mut().filter(|(_, cell)| cell.dirty) {
-                cell.dirty = false;
-                rows.push(row(Size::TenSeconds, *start, self.names.get(*id), cell, true));
-            }
-        }
-    }
-
-    fn take_minutes(&mut self, rows: &mut Vec<Row>) {
-        let mut minutes: Vec<(Micros, NameId)> = Vec::new();
-        for (start, window) in &mut self.windows {
-            let minute = Size::Minute.start_of(*start);
-            if minute + Size::Minute.micros() > self.closed {
-                break;
-            }
-            for (id, cell) in window.cells.iter_mut().filter(|(_, cell)| cell.minute_dirty) {
-                cell.minute_dirty = false;
-                minutes.push((minute, *id));
-            }
-        }
-        minutes.sort_unstable();
-        minutes.dedup();
-        for (minute, id) in minutes {
-            if let Some(cell) = self.minute(minute, id) {
-                rows.push(row(Size::Minute, minute, self.names.get(id), &cell, true));
-            }
-        }
-    }
-
-    fn minute(&self, start: Micros, id: NameId) -> Option<Cell> {
-        let windows = self.windows.range(start..start + Size::Minute.micros());
-        let mut cells = windows.filter_map(|(_, window)| window.cells.get(&id));
-        let mut sum = cells.next()?.clone();
-        cells.for_each(|cell| sum.merge(cell));
-        Some(sum)
-    }
-
-    /// All rows of windows that end after `since`, open ones too, by start and dimensions.
-    pub fn rows(&self, size: Size, since: Micros) -> Vec<Row> {
-        let mut rows = Vec::new();
-        let mut last = None;
-        let from = since.saturating_sub(size.micros());
-        for (start, window) in self.windows.range(size.start_of(from)..) {
-            let start = size.start_of(*start);
-            let closed = start + size.micros() <= self.closed;
-            match size {
-                _ if start + size.micros() <= since => {}
-                Size::TenSeconds => rows.extend(
-                    window.cells.iter().map(|(id, cell)| row(size, start, self.names.get(*id), cell, closed)),
-                ),
-                Size::Minute if last == Some(start) => {}
-                Size::Minute => {
-                    last = Some(start);
-                    let windows = self.windows.range(start..start + size.micros());
-                    let mut ids: Vec<NameId> = windows.flat_map(|(_, w)| w.cells.keys().copied()).collect();
-                    ids.sort_unstable();
-                    ids.dedup();
-                    let cells = ids.iter().filter_map(|id| self.minute(start, *id).map(|cell| (id, cell)));
-                    rows.extend(cells.map(|(id, cell)| row(size, start, self.names.get(*id), &cell, closed)));
-                }
-            }
-        }
-        rows.retain(|row| row.totals.calls > 0);
-        rows.sort_by(|a, b| (a.start, &a.dimensions).cmp(&(b.start, &b.dimensions)));
-        rows
-    }
-
-    /// How many windows are held, and how many cells in them.
-    pub fn held(&self) -> (usize, usize) {
-        (self.windows.len(), self.cells)
-    }
-
-    /// How many exchanges went to `other`.
-    pub fn overflowed(&self) -> u64 {
-        self.overflowed
-    }
-
-    /// The sum over every window held.
-    pub fn totals(&self) -> Totals {
-        let mut sum = Totals::default();
-        self.windows.values().flat_map(|w| w.cells.values()).for_each(|cell| sum.add(&cell.totals));
-        sum
-    }
-}
-
-/// Corrections wait in memory for the next flush.
-const MAX_CORRECTIONS: usize = 2_000;
-
-fn row(
-    size: Size,
-    start: Micros,
-    dimensions: &Arc<super::dimensions::Dimensions>,
-    cell: &Cell,
-    closed: bool,
-) -> Row {
-    Row {
-        size,
-        start,
-        dimensions: dimensions.clone(),
-        totals: cell.totals,
-        latency: cell.quantiles(),
-        closed,
-        correction: None,
     }
 }
 

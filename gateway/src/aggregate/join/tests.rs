@@ -62,7 +62,7 @@ impl Partition {
         self.join.asked(&View::decode(&message).unwrap(), written);
     }
 
-    /// Gives whether it could be audited at once.
+    /// Gives whether it could be audited at once. Written and read at `now`.
     fn ended(&mut self, kind: Kind, id: RelayId, now: Micros) -> bool {
         let message = message(kind, id, self.ends);
         self.ends += 1;
