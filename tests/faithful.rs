@@ -96,7 +96,7 @@ async fn events_come_in_order_and_are_on_the_log_before() -> Result {
     let logged = events.iter().filter(|record| record.id() == stream.relay_id && record.kind() == "event");
     let logged = logged
         .map(|record| serde_json::from_slice(&record.body))
-        .collect::<Result<Vec<serde_json::Value>, _>>()?;
+        .collect::<std::result::Result<Vec<serde_json::Value>, _>>()?;
     ensure!(
         got.starts_with(&logged) || logged == got,
         "the log has {} events, the client {}",

@@ -136,7 +136,8 @@ impl Reason {
     }
 
     /// The HTTP status in `dialect`: modern MCP gives 400 and 404 to the errors for which the others use 200
-    /// (2026-07-28, streamable HTTP), and legacy MCP answers a wrong version header with 400.
+    /// (2026-07-28, streamable HTTP); legacy MCP answers a wrong version header with 400, and whatever comes of a
+    /// call that it understood with 200.
     pub fn http_status(self, dialect: Dialect) -> u16 {
         let row = self.row();
         match (dialect, self) {
@@ -147,6 +148,18 @@ impl Reason {
             )
             | (Dialect::McpModern, Self::InvalidParams) => 400,
             (Dialect::McpModern | Dialect::McpLegacy, Self::UnknownAgent) => 404,
+            // What becomes of one call must not end the session: clients made with mcp 1.x give up all of it, calls
+            // under way included, on any other status than 200 and 404.
+            (
+                Dialect::McpLegacy,
+                Self::Forbidden
+                | Self::RateLimited
+                | Self::UpstreamUnreachable
+                | Self::UpstreamBroken
+                | Self::UpstreamInvalid
+                | Self::UpstreamTimeout
+                | Self::Lost,
+            ) => 200,
             _ => row.http,
         }
     }

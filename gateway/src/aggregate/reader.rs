@@ -63,6 +63,14 @@ impl Reader {
         })
     }
 
+    /// A reader for looking up what is there: at the end of a partition the log answers almost at once, so that going
+    /// from one partition to the next does not wait for the end of a long poll on the one before.
+    pub(crate) fn searching(log: &Log, name: &str) -> Result<Self, KafkaError> {
+        Self::with(log, name, |config| {
+            config.set("fetch.wait.max.ms", "10");
+        })
+    }
+
     fn with(log: &Log, name: &str, more: impl FnOnce(&mut ClientConfig)) -> Result<Self, KafkaError> {
         let mut config = log.client_config();
         config

@@ -50,7 +50,7 @@ impl Session {
         counted: BTreeMap<i32, i64>,
         wake: &Arc<Wake>,
     ) -> Result<Self, SessionError> {
-        let reader = Reader::new(log, "stream")?;
+        let reader = Reader::searching(log, "stream")?;
         let count = log.partitions();
         let found = restore::chains(&reader, count)?;
         let position = restore::position(&reader)?;

@@ -12,6 +12,7 @@
 //! weight whole milli-ounces everywhere, so that a lost or doubled call shows as a wrong number.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
 use hyper::Uri;
@@ -66,6 +67,27 @@ pub async fn run(demo: Demo) -> Result<(), DemoError> {
         Demo::GoldPrice => gold_price().await,
         Demo::Ledger { file } => ledger(file).await,
         Demo::ProfitClac => profit_clac().await,
-        Demo::Advisor { listen, gateway, key } => advisor(listen, gateway, key).await,
+        Demo::Advisor { listen, gateway, key } => {
+            tokio::select! {
+                ended = advisor(listen, gateway, key) => ended,
+                () = orphaned() => Ok(()),
+            }
+        }
     }
+}
+
+/// Ends when standard input is a pipe and comes to its end: whoever started this program is gone, were it by SIGKILL.
+/// At a terminal, or with no input at all, it waits for ever.
+async fn orphaned() {
+    if !std::fs::metadata("/dev/stdin").is_ok_and(|input| input.file_type().is_fifo()) {
+        return std::future::pending().await;
+    }
+    let (gone, parent) = tokio::sync::oneshot::channel::<()>();
+    // Reading blocks a thread; the runtime does not wait for this one when it ends.
+    std::thread::spawn(move || {
+        // An error is an end as well.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(gone);
+    });
+    let _ = parent.await;
 }

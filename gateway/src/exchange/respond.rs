@@ -1,7 +1,7 @@
 //! Answers: what happened, as an HTTP response in the caller's own protocol.
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use crate::edge::{self, Body};
@@ -52,6 +52,11 @@ impl Refused {
         let seconds = self.retry_after.or(self.reason.retry_after().map(u64::from));
         if let Some(seconds) = seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // The rest of the body is not read, so an HTTP/1.1 connection cannot carry another request; a client that is
+        // not told would send one and lose it. (On HTTP/2 hyper takes the header out.)
+        if matches!(self.reason, Reason::BodyTooLarge | Reason::BodyTimeout) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(challenge) = self.challenge.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
             headers.insert(WWW_AUTHENTICATE, challenge);

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
-use kamf_broker::{Broker, Health, Options};
+use anyhow::anyhow;
+use kamf_broker::{Broker, Health, Options, StartError};
 
 use crate::config;
 use crate::relay::Log;
@@ -26,11 +26,24 @@ pub(super) async fn open(settings: &config::Log) -> anyhow::Result<Store> {
     let options = Options { listen: settings.listen, ..Options::new(settings.directory.clone()) };
     let broker = tokio::task::spawn_blocking(move || Broker::start(options))
         .await?
-        .with_context(|| format!("the embedded log in {} did not start", settings.directory.display()))?;
+        .map_err(|error| told(error, settings))?;
     let address = broker.address().to_string();
     tracing::info!(%address, directory = %settings.directory.display(), "the embedded log is open");
     let log = Log::connect(settings, &address).await?;
     Ok(Store { log, embedded: Some(Arc::new(Mutex::new(Some(broker)))) })
+}
+
+/// Why the embedded log did not start, in the words of the configuration.
+fn told(error: StartError, settings: &config::Log) -> anyhow::Error {
+    if let StartError::Listen { address, source } = &error {
+        return anyhow!(
+            "the embedded log cannot use {address}: {source}; change `log.listen`, or stop what uses it"
+        );
+    }
+    anyhow::Error::new(error).context(format!(
+        "the embedded log in {} (`log.directory`) did not start",
+        settings.directory.display()
+    ))
 }
 
 impl Store {

@@ -60,7 +60,7 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
 
 /// Verifies every partition of `log`, telling progress on standard error.
 pub fn verify(log: &Log) -> Result<Vec<Outcome>, CliError> {
-    let reader = Reader::new(log, "verify")?;
+    let reader = Reader::searching(log, "verify")?;
     let mut progress = Progress { told: Instant::now(), total: 0, redraws: io::stderr().is_terminal() };
     let outcomes: Result<Vec<Outcome>, CliError> =
         (0..log.partitions()).map(|p| partition(&reader, p, &mut progress)).collect();
