@@ -22,7 +22,7 @@ fn records_keep_their_schema() {
         request_bytes: 1,
         answer_bytes: 2,
     };
-    for kind in Kind::ALL {
+    for (kind, lines) in Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
         let fields = Fields {
             kind,
             id: RelayId::generate(),
@@ -39,6 +39,7 @@ fn records_keep_their_schema() {
             key: Some("k"),
             deadline: Some(SystemTime::UNIX_EPOCH),
             policies: Some("p"),
+            lines,
             sequence: u32::from(kind == Kind::Event),
             end: matches!(kind, Kind::Terminal | Kind::Refusal).then_some(end),
         };
