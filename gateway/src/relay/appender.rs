@@ -21,7 +21,7 @@ use super::topic::Topic;
 const DELIVERY: Duration = Duration::from_secs(60);
 
 /// How long records that nobody waits for are gathered.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(100);
 
 /// How long a stopping gateway waits for what is queued.
 const FLUSH: Duration = Duration::from_secs(10);
