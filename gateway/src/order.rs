@@ -40,6 +40,8 @@ fn files_of(source: &Path, module: &str) -> Vec<PathBuf> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
+            } else if path.file_name().is_some_and(|name| name == "tests.rs") {
+                // A test may look at the whole.
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 found.push(path);
             }

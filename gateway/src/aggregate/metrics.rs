@@ -13,6 +13,9 @@ use crate::outcome::State;
 /// Pairs of tenant and agent that have counters of their own; the next are counted as `other`.
 const MAX_PAIRS: usize = 100;
 
+/// By tenant, then by agent.
+type Pairs = HashMap<Box<str>, HashMap<Box<str>, Spending>>;
+
 /// Handles, looked up once. Counters count each exchange once, also when the log is read again.
 pub struct Metrics {
     pub requests_read: IntCounter,
@@ -42,7 +45,7 @@ pub struct Metrics {
     states: Vec<(&'static str, IntCounter)>,
     tokens: IntCounterVec,
     cost: IntCounterVec,
-    pairs: Mutex<HashMap<Box<str>, HashMap<Box<str>, Spending>>>,
+    pairs: Mutex<Pairs>,
 }
 
 /// Counters of one tenant and agent.

@@ -300,7 +300,7 @@ fn tampering_is_found(world: &World) {
         }
     });
     let (offset, value) = last.unwrap();
-    let forged = String::from_utf8(value.clone()).unwrap().replace("\"analyst\"", "\"nobody\"");
+    let forged = String::from_utf8(value).unwrap().replace("\"analyst\"", "\"nobody\"");
     let hash = Hash::of_leaf(forged.as_bytes()).to_string();
     let headers = rdkafka::message::OwnedHeaders::new()
         .insert(rdkafka::message::Header { key: HASH_HEADER, value: Some(hash.as_str()) });

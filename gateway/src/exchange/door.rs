@@ -22,11 +22,11 @@ pub(super) fn authenticate(
     gateway: &Gateway,
     headers: &HeaderMap,
     dialect: Dialect,
-) -> Result<Principal, Refused> {
+) -> Result<Principal, Box<Refused>> {
     gateway.authenticator.authenticate(headers, SystemTime::now()).map_err(|error| {
         let mut refused = Refused::new(Reason::Unauthenticated, dialect, None, error.to_string());
         refused.challenge = Some(error.www_authenticate());
-        refused
+        Box::new(refused)
     })
 }
 
@@ -36,10 +36,10 @@ pub(super) async fn body(
     parts: &Parts,
     body: Incoming,
     dialect: Dialect,
-) -> Result<Bytes, Refused> {
+) -> Result<Bytes, Box<Refused>> {
     if !is_json(&parts.headers) {
         let message = "the content type must be application/json";
-        return Err(Refused::new(Reason::UnsupportedMedia, dialect, None, message));
+        return Err(Box::new(Refused::new(Reason::UnsupportedMedia, dialect, None, message)));
     }
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let limits = BodyLimits::from(&*gateway.limits);
@@ -49,7 +49,7 @@ pub(super) async fn body(
             Reason::BodyTimeout => "the body did not arrive in time".to_owned(),
             _ => "the body could not be read".to_owned(),
         };
-        Refused::new(reason, dialect, None, message)
+        Box::new(Refused::new(reason, dialect, None, message))
     })
 }
 

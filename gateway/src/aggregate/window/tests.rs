@@ -153,12 +153,9 @@ fn a_clock_far_ahead_neither_closes_windows_nor_holds_one() {
 fn keys_over_the_bound_are_counted_under_other_and_refusals_take_half() {
     let bounds = Bounds { keys: 4, ..Bounds::default() };
     let mut windows = Windows::new(1, bounds);
-    let mut offset = 0;
-    for (agent, state) in
-        AGENTS.into_iter().flat_map(|a| [(a, "refused"), (a, "completed"), (a, "completed")])
-    {
+    let calls = AGENTS.into_iter().flat_map(|a| [(a, "refused"), (a, "completed"), (a, "completed")]);
+    for (offset, (agent, state)) in (0..).zip(calls) {
         windows.record(&observation(&Exchange { agent, state, ..at(0, 0) }, offset));
-        offset += 1;
     }
     let rows = windows.rows(Size::TenSeconds, 0);
     let calls = |agent: &str| -> u64 {
@@ -287,9 +284,9 @@ fn run(log: &[Exchange], mut chance: impl FnMut() -> u32, bounds: Bounds) -> Top
                 write(&mut topic, &windows.flush(none));
                 return topic;
             }
-            if chance() % 20 == 0 && windows.is_whole() {
+            if chance().is_multiple_of(20) && windows.is_whole() {
                 let flush = windows.flush(none);
-                let torn = chance() % 4 == 0;
+                let torn = chance().is_multiple_of(4);
                 let kept = if torn { flush.rows.len() / 2 } else { flush.rows.len() };
                 topic.extend(flush.rows[..kept].iter().map(|row| (row.key(), row.clone())));
                 if torn {
@@ -299,7 +296,7 @@ fn run(log: &[Exchange], mut chance: impl FnMut() -> u32, bounds: Bounds) -> Top
                 torn_rows.clear();
                 position = flush.position.clone();
                 windows.settle(&flush.position);
-                if chance() % 3 == 0 {
+                if chance().is_multiple_of(3) {
                     continue 'life;
                 }
             }

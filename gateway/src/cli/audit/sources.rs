@@ -135,9 +135,9 @@ impl Wait<'_> {
     }
 
     /// The same with the record as it is.
-    pub(super) fn raw<'q>(
+    pub(super) fn raw(
         &self,
-        queue: &'q mut Partition,
+        queue: &mut Partition,
         take: impl FnOnce(&rdkafka::message::BorrowedMessage<'_>),
     ) -> Result<bool, CliError> {
         let since = Instant::now();

@@ -123,7 +123,7 @@ fn check_arguments(
     checked: &Checked,
     headers: &McpHeaders<'_>,
     id: &RawId,
-) -> Result<(), Refused> {
+) -> Result<(), Box<Refused>> {
     let arguments = checked.tool_arguments();
     tool.input.check(arguments).map_err(|violations| {
         let first = violations.first().map(|violation| format!("{}: {}", violation.path, violation.message));
@@ -134,12 +134,12 @@ fn check_arguments(
         );
         let mut refused = Refused::new(Reason::InvalidArguments, checked.dialect, Some(id), message);
         refused.violations = violations;
-        refused
+        Box::new(refused)
     })?;
     if checked.dialect != Dialect::McpModern {
         return Ok(());
     }
     mcp::check_param_headers(tool.input.raw(), arguments, headers).map_err(|message| {
-        Rejected::new(Reason::HeaderMismatch, checked.dialect, Some(id.clone()), message).into()
+        Box::new(Rejected::new(Reason::HeaderMismatch, checked.dialect, Some(id.clone()), message).into())
     })
 }

@@ -39,19 +39,19 @@ pub(super) async fn post(front: &Front, server: Option<&str>, request: Request<I
     } else {
         Dialect::McpLegacy
     };
-    let away = |refused: Refused| door::turn_away(gateway, &refused);
+    let away = |refused: Box<Refused>| door::turn_away(gateway, &refused);
     let principal = match door::authenticate(gateway, &parts.headers, guess) {
         Ok(principal) => principal,
         Err(refused) => return away(refused),
     };
     let Some(scope) = scope_of(gateway, server) else {
         let message = format!("there is no MCP server `{}` here", server.unwrap_or_default());
-        return away(Refused::new(Reason::UnknownAgent, guess, None, message));
+        return away(Box::new(Refused::new(Reason::UnknownAgent, guess, None, message)));
     };
     let streams = door::accepts(&parts.headers, "text/event-stream");
     if !streams && !door::accepts(&parts.headers, "application/json") {
         let message = "accept application/json and text/event-stream";
-        return away(Refused::new(Reason::NotAcceptable, guess, None, message));
+        return away(Box::new(Refused::new(Reason::NotAcceptable, guess, None, message)));
     }
     let body = match door::body(gateway, &parts, incoming, guess).await {
         Ok(body) => body,
@@ -60,7 +60,7 @@ pub(super) async fn post(front: &Front, server: Option<&str>, request: Request<I
     let parsed = match mcp::read(body, &headers, &gateway.read_limits) {
         Ok(Message::Request(parsed)) => parsed,
         Ok(Message::Response | Message::Notice(_)) => return respond::accepted(),
-        Err(rejected) => return away(rejected.into()),
+        Err(rejected) => return away(Box::new(rejected.into())),
     };
     let session = match session_of(gateway, &parts.headers, &parsed, &principal) {
         Ok(session) => session,
@@ -215,16 +215,16 @@ fn session_of(
     headers: &HeaderMap,
     parsed: &Parsed,
     principal: &Principal,
-) -> Result<Option<String>, Refused> {
+) -> Result<Option<String>, Box<Refused>> {
     if parsed.dialect != Dialect::McpLegacy || parsed.operation == Operation::Initialize {
         return Ok(None);
     }
     match headers.get(&SESSION).map(HeaderValue::to_str) {
         Some(Ok(token)) if gateway.sessions.is_open(token, principal) => Ok(Some(token.to_owned())),
-        Some(_) => Err(unknown_session(parsed.id.as_ref())),
+        Some(_) => Err(Box::new(unknown_session(parsed.id.as_ref()))),
         None => {
             let message = "the header Mcp-Session-Id is missing; open a session with `initialize`, or speak MCP 2026-07-28";
-            Err(Refused::new(Reason::BadHttp, Dialect::McpLegacy, parsed.id.as_ref(), message))
+            Err(Box::new(Refused::new(Reason::BadHttp, Dialect::McpLegacy, parsed.id.as_ref(), message)))
         }
     }
 }
