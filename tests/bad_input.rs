@@ -115,7 +115,7 @@ fn a2a_cases() -> Vec<Case> {
         Case::a2a(
             "a method of 0.3 under 1.0",
             good.replace("SendMessage", "message/send"),
-            -32601,
+            -32009,
             "message/send",
         ),
         Case::a2a("an unknown agent", good.clone(), -32004, "nobody").at("/a2a/nobody").status(404),
@@ -166,7 +166,8 @@ fn modern_cases() -> Vec<Case> {
         modern("a header that contradicts the method", 400, -32020, "Mcp-Method")
             .with("mcp-method", "tools/list"),
         modern("no method header", 400, -32020, "Mcp-Method").without("mcp-method"),
-        modern("a version to come", 400, -32022, "2031-01-01").with("mcp-protocol-version", "2031-01-01"),
+        modern("a header that contradicts the version", 400, -32020, "2031-01-01")
+            .with("mcp-protocol-version", "2031-01-01"),
         modern("an unknown server", 404, -32602, "nowhere").at("/mcp/nowhere"),
         modern("no key", 401, -31401, "").with("authorization", "Bearer wrong"),
         modern("takes neither JSON nor a stream", 406, -32600, "").with("accept", "text/html"),
@@ -184,7 +185,10 @@ fn modern_shape_cases() -> Vec<Case> {
         ..base()
     };
     let unknown = call(json!({}), "2026-07-28").to_string().replace("tools/call", "tools/cull");
+    let future = call(json!({"name": "echo", "arguments": {"text": "x"}}), "2031-01-01").to_string();
     vec![
+        shape("a version to come", future.into_bytes(), 400, -32022, "2031-01-01")
+            .with("mcp-protocol-version", "2031-01-01"),
         shape("no JSON in MCP", b"{".to_vec(), 400, -32700, ""),
         shape("a batch in MCP", b"[]".to_vec(), 400, -32600, ""),
         shape("an unknown method in MCP", unknown.into_bytes(), 404, -32601, "tools/cull")

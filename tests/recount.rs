@@ -123,8 +123,8 @@ async fn aggregates_equal_a_recount_of_the_log() -> Result {
     })
     .await?;
     ensure!(table_of(&rows).values().map(|sums| sums.calls).sum::<u64>() >= 4 * 14, "too little was counted");
-    // Eight questions of 26 + 17 tokens; 26 at 2.50 and 17 at 10.00 a million are 235 millionths.
-    for (what, expected) in [("input_tokens", 208), ("output_tokens", 136), ("cost", 8 * 235)] {
+    // Eight questions of 46 + 17 tokens; 46 at 2.50 and 17 at 10.00 a million are 285 millionths.
+    for (what, expected) in [("input_tokens", 8 * 46), ("output_tokens", 8 * 17), ("cost", 8 * 285)] {
         assert_eq!(total(&rows, "advisor", what), expected, "{what} of the advisor in {rows:#?}");
     }
     // Eight calls below the questions and four beside.

@@ -8,19 +8,45 @@ use tokio::process::Command;
 
 use crate::common::program::Program;
 use crate::common::tools::{self, Python};
-use crate::common::{Gateway, Result, Settings, Value, eventually, files, json, ports};
+use crate::common::{Act, Gateway, Recorder, Result, Settings, Value, eventually, files, json, ports};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The example, with a copy of every line that the ledger is sent in `seen.txt`.
-async fn example() -> Result<Gateway> {
+/// What has to live as long as the gateway.
+struct Dead {
+    _servers: [Recorder; 2],
+    _policies: tempfile::TempDir,
+}
+
+const DEAD_POLICY: &str = r#"
+@id("readers-call-the-dead")
+permit (principal in Group::"readers", action == Action::"call_tool", resource)
+when { resource in [Server::"cut", Server::"silent"] };
+"#;
+
+/// The example, with a copy of every line that the ledger is sent in `seen.txt`; and two servers that are there but
+/// answer no call: `cut` drops the connection, `silent` lets the deadline pass.
+async fn example() -> Result<(Gateway, Dead)> {
+    let dead = [Recorder::doing(Act::Cut).await, Recorder::doing(Act::Silent).await];
     let line = format!("tee -a seen.txt | {} demo ledger --file ledger.jsonl", files::kamf().display());
-    let settings = Settings::example().stdio("ledger", json!({"command": "/bin/sh", "args": ["-c", line]}));
+    let policies = files::scratch();
+    for file in ["example.cedar", "kamf.cedarschema"] {
+        fs::copy(files::repository().join("policies").join(file), policies.path().join(file))?;
+    }
+    fs::write(policies.path().join("dead.cedar"), DEAD_POLICY)?;
+    let mut settings = Settings::example()
+        .set("policies", policies.path().display().to_string())
+        .stdio("ledger", json!({"command": "/bin/sh", "args": ["-c", line]}))
+        .server("cut", &dead[0].url())
+        .server("silent", &dead[1].url());
+    settings.value["mcp"]["timeouts"]["silent"] = json!({"total": "2s"});
     let gateway = Gateway::start(&settings).await?;
-    for tool in ["gold_price__price_now", "ledger__holdings", "profit_clac__profit"] {
+    for tool in
+        ["gold_price__price_now", "ledger__holdings", "profit_clac__profit", "cut__echo", "silent__echo"]
+    {
         gateway.knows(&gateway.caller("analyst"), tool).await?;
     }
-    Ok(gateway)
+    Ok((gateway, Dead { _servers: dead, _policies: policies }))
 }
 
 /// The holdings of a fresh ledger, as a client sees the result of the call.
@@ -31,7 +57,15 @@ fn ensure_holdings(result: &Value) -> Result {
 
 /// What is wrong with a request comes as an error that names it, in time, and the session goes on.
 fn ensure_refusals(seen: &Value) -> Result {
-    for (case, word) in [("denied", "buy"), ("unknown", "nonsense"), ("bad_arguments", "limit")] {
+    let cases = [
+        ("denied", "buy"),
+        ("unknown", "nonsense"),
+        ("bad_arguments", "limit"),
+        ("cut", "cut"),
+        ("silent", "may have acted"),
+    ];
+    for (case, word) in cases.into_iter().filter(|(case, _)| !seen[case].is_null()) {
+        println!("{case}: {}", seen[case]);
         let said = seen[case].to_string();
         ensure!(!said.contains("Timeout"), "{case}: the client hung: {said}");
         ensure!(said.contains(word), "{case}: the error does not say {word}: {said}");
@@ -63,7 +97,7 @@ fn tools_of(seen: &Value) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_of_1_x_lists_calls_and_cancels() -> Result {
     let Some(python) = Python::Mcp1.ready("mcp 1.x client").await? else { return Ok(()) };
-    let gateway = example().await?;
+    let (gateway, _dead) = example().await?;
 
     let all = format!("{}/mcp", gateway.url());
     let seen = Python::Mcp1.run(&python, "mcp1_client.py", &[&all, "analyst-key", "ledger__"]).await?;
@@ -89,7 +123,7 @@ async fn a_session_of_1_x_lists_calls_and_cancels() -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_2_x_lists_calls_and_cancels_in_both_eras() -> Result {
     let Some(python) = Python::Mcp2.ready("mcp 2.x client").await? else { return Ok(()) };
-    let gateway = example().await?;
+    let (gateway, _dead) = example().await?;
     let mut cancellations = 0;
     for (mode, version) in [("2026-07-28", "2026-07-28"), ("auto", "2026-07-28"), ("legacy", "2025-11-25")] {
         for (path, prefix) in [("/mcp", "ledger__"), ("/mcp/ledger", "")] {
@@ -112,7 +146,7 @@ async fn a_client_of_2_x_lists_calls_and_cancels_in_both_eras() -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn langchain_has_the_gateway_as_its_only_server() -> Result {
     let Some(python) = Python::Mcp1.ready("LangChain's MultiServerMCPClient").await? else { return Ok(()) };
-    let gateway = example().await?;
+    let (gateway, _dead) = example().await?;
     let url = format!("{}/mcp", gateway.url());
     let seen = Python::Mcp1.run(&python, "langchain_client.py", &[&url, "analyst-key"]).await?;
     for (what, fact) in [("price", "424755"), ("holdings", "3000"), ("profit", "84620")] {

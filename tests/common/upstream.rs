@@ -233,7 +233,11 @@ fn events(seen: Seen, count: u32, pause: Duration, torn: bool) -> Reply {
         let message = json!({"jsonrpc": "2.0", "id": seen.body["id"], "result": {"statusUpdate": update}});
         Ok::<_, Broken>(Frame::data(Bytes::from(format!("data: {message}\n\n"))))
     });
-    let end = stream::iter(torn.then(|| Err("torn, as asked".into())));
+    // An event that is given in one breath with the error would never leave.
+    let end = stream::iter(torn.then_some(())).then(|()| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Err("torn, as asked".into())
+    });
     let body = BodyExt::boxed(StreamBody::new(SyncStream(items.chain(end).boxed().into())));
     reply(200, "text/event-stream", body)
 }

@@ -74,7 +74,7 @@ run() {
   properties "$folder" "$port" >"$folder/server.properties"
   if [ ! -f "$folder/data/meta.properties" ]; then
     java -cp "$jars/broker/*" kafka.tools.StorageTool format --standalone -t 4L6g3nShT-eMCtK--X86sw \
-      -c "$folder/server.properties" >&2
+      -c "$folder/server.properties" >"$folder/format.txt" 2>&1 || { cat "$folder/format.txt" >&2; exit 1; }
   fi
   exec java -Xms64m -Xmx256m -Dlog4j2.configurationFile="$here/log4j2.properties" \
     -cp "$jars/broker/*" kafka.Kafka "$folder/server.properties"

@@ -49,6 +49,9 @@ async def use(seen, session):
     seen["cancelled"] = await cancelled(session)
     seen["denied"] = await attempt(session.call_tool(f"{PREFIX}buy", {"milli_ounces": 10, "price_cents": 10}))
     seen["unknown"] = await attempt(session.call_tool(f"{PREFIX}nonsense", {}))
+    if PREFIX:
+        for dead in ("cut", "silent"):
+            seen[dead] = await attempt(session.call_tool(f"{dead}__echo", {"text": "hello"}))
     seen["bad_arguments"] = await attempt(session.call_tool(f"{PREFIX}history", {"limit": "many"}))
     # The session has outlived all that.
     seen["after"] = plain(await session.call_tool(f"{PREFIX}holdings", {}))
@@ -56,7 +59,7 @@ async def use(seen, session):
 
 async def cancelled(session):
     """Sends a slow call and a notification that cancels it."""
-    call = asyncio.create_task(session.call_tool(f"{PREFIX}history", {"delay_ms": 9000}))
+    call = asyncio.create_task(session.call_tool(f"{PREFIX}history", {"delay_ms": 5000}))
     await asyncio.sleep(0.7)
     # The session numbers its requests; the last one given out is this call's.
     params = types.CancelledNotificationParams(requestId=session._request_id - 1, reason="enough")

@@ -48,11 +48,14 @@ async def use(seen, client):
     seen["progress"] = progress
 
     with anyio.move_on_after(0.7) as scope:
-        await client.call_tool(f"{PREFIX}history", {"delay_ms": 9000})
+        await client.call_tool(f"{PREFIX}history", {"delay_ms": 5000})
     seen["cancelled"] = scope.cancelled_caught
 
     seen["denied"] = await attempt(client.call_tool(f"{PREFIX}buy", {"milli_ounces": 10, "price_cents": 10}))
     seen["unknown"] = await attempt(client.call_tool(f"{PREFIX}nonsense", {}))
+    if PREFIX:
+        for dead in ("cut", "silent"):
+            seen[dead] = await attempt(client.call_tool(f"{dead}__echo", {"text": "hello"}))
     seen["bad_arguments"] = await attempt(client.call_tool(f"{PREFIX}history", {"limit": "many"}))
     seen["after"] = plain(await client.call_tool(f"{PREFIX}holdings", {}))
 

@@ -90,7 +90,7 @@ impl Reader {
 
     /// First and last offset of a partition.
     pub(crate) fn extent(&self, topic: Topic, partition: i32) -> Result<Extent, KafkaError> {
-        let (low, high) = self.consumer.fetch_watermarks(self.log.topic(topic), partition, ASK)?;
+        let (low, high) = self.log.extent(&*self.consumer, topic, partition, ASK)?;
         Ok(Extent { low, high })
     }
 

@@ -1,11 +1,12 @@
 //! The log as the gateway knows it: where it is, its topics, and how a client of it is set up.
 //! Embedded log and Kafka cluster differ in their address only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
@@ -15,6 +16,9 @@ use crate::config;
 
 /// How long the start waits for brokers to answer.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// Between two questions to a partition that has no leader.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Largest record that the gateway writes: a body of the largest size allowed, and its headers.
 const MESSAGE_MAX_BYTES: &str = "10485760";
@@ -82,6 +86,28 @@ impl Log {
         self.partitions
     }
 
+    /// First offset of a partition, and the one after its last. Blocks.
+    ///
+    /// # Errors
+    /// What the log said last. A partition without a leader, as just after its topic was created or its broker went
+    /// away, is asked again until `within` has passed.
+    pub fn extent<C: ConsumerContext>(
+        &self,
+        consumer: &impl Consumer<C>,
+        topic: Topic,
+        partition: i32,
+        within: Duration,
+    ) -> Result<(i64, i64), KafkaError> {
+        let until = Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).max(PAUSE);
+            match consumer.fetch_watermarks(self.topic(topic), partition, left) {
+                Err(error) if passes(&error) && Instant::now() + PAUSE < until => std::thread::sleep(PAUSE),
+                answer => return answer,
+            }
+        }
+    }
+
     /// The partition for an ordering key (FNV-1a: stable across releases, unlike the standard hasher).
     pub fn partition_of(&self, key: &[u8]) -> i32 {
         let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -146,6 +172,22 @@ impl Log {
             .fetch_metadata(None, CONNECT)
             .map_err(|source| LogError::Unreachable { bootstrap: self.bootstrap.clone(), source })
     }
+}
+
+/// Whether the log may soon answer otherwise.
+fn passes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::ReplicaNotAvailable
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::NetworkException
+        )
+    )
 }
 
 fn partitions_in(metadata: &Metadata, name: &str) -> usize {

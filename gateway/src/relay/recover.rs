@@ -35,7 +35,7 @@ pub(super) fn recover(log: &Log, group: &str, partition: i32) -> Result<Recovere
     let consumer: BaseConsumer = consumer(log, group).create()?;
     let requests = log.topic(Topic::Requests);
     let events = log.topic(Topic::Events);
-    let (first, until) = consumer.fetch_watermarks(requests, partition, ASK)?;
+    let (first, until) = log.extent(&consumer, Topic::Requests, partition, ASK)?;
     let mut asked = TopicPartitionList::new();
     asked.add_partition(requests, partition);
     let committed = consumer.committed_offsets(asked, ASK)?;
@@ -47,7 +47,7 @@ pub(super) fn recover(log: &Log, group: &str, partition: i32) -> Result<Recovere
     if offset >= until {
         return Ok(Recovered::default());
     }
-    let (low, high) = consumer.fetch_watermarks(events, partition, ASK)?;
+    let (low, high) = log.extent(&consumer, Topic::Events, partition, ASK)?;
     let from = element.and_then(|element| element.metadata().parse().ok()).unwrap_or(low).clamp(low, high);
     let histories = read(&consumer, events, partition, from, high)?;
     Ok(Recovered { until, histories })

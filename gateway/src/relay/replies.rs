@@ -51,7 +51,7 @@ impl Replies {
         let mut from = TopicPartitionList::new();
         let mut positions = Vec::new();
         for partition in 0..log.partitions() {
-            let (_, end) = consumer.fetch_watermarks(topic, partition, ASK)?;
+            let (_, end) = log.extent(&consumer, Topic::Events, partition, ASK)?;
             from.add_partition_offset(topic, partition, Offset::Offset(end))?;
             positions.push(AtomicI64::new(end));
         }

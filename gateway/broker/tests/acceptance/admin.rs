@@ -5,7 +5,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::Check;
-use crate::target::{Error, LONG, Outcome, SHORT, Target, need, read, read_all, values};
+use crate::target::{Error, LONG, Outcome, SHORT, Target, need, read, read_all, soon, values};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("metadata names the broker and the cluster", metadata),
@@ -66,10 +66,13 @@ fn metadata(target: &Target) -> Outcome {
 
 fn create_and_describe(target: &Target) -> Outcome {
     let topic = target.topic(4, &[("retention.ms", "123456"), ("max.message.bytes", "2000000")])?;
-    need(partitions(target, &topic)? == 4, "four partitions")?;
-    need(setting(target, &topic, "retention.ms")?.as_deref() == Some("123456"), "retention.ms")?;
-    need(setting(target, &topic, "max.message.bytes")?.as_deref() == Some("2000000"), "max.message.bytes")?;
-    need(setting(target, &topic, "cleanup.policy")?.as_deref() == Some("delete"), "a default")
+    soon(|| Ok(partitions(target, &topic)? == 4), "four partitions")?;
+    soon(|| Ok(setting(target, &topic, "retention.ms")?.as_deref() == Some("123456")), "retention.ms")?;
+    soon(
+        || Ok(setting(target, &topic, "max.message.bytes")?.as_deref() == Some("2000000")),
+        "max.message.bytes",
+    )?;
+    soon(|| Ok(setting(target, &topic, "cleanup.policy")?.as_deref() == Some("delete")), "a default")
 }
 
 fn create_twice(target: &Target) -> Outcome {
@@ -111,7 +114,7 @@ fn grow(target: &Target) -> Outcome {
     {
         result.map_err(|(name, code)| format!("{name}: {code}"))?;
     }
-    need(partitions(target, &topic)? == 6, "six partitions")?;
+    soon(|| Ok(partitions(target, &topic)? == 6), "six partitions")?;
     let producer = target.producer(&[])?;
     need(target.send(&producer, &topic, 5, None, Some(b"v"))? == 0, "the last one takes records")
 }
@@ -121,7 +124,7 @@ fn shrink(target: &Target) -> Outcome {
     let results = target
         .wait(target.admin()?.create_partitions(&[NewPartitions::new(&topic, 2)], &target.patience()))?;
     need(results.iter().all(Result::is_err), "fewer partitions were taken")?;
-    need(partitions(target, &topic)? == 3, "three partitions stay")
+    soon(|| Ok(partitions(target, &topic)? == 3), "three partitions stay")
 }
 
 fn alter(target: &Target) -> Outcome {
@@ -130,8 +133,11 @@ fn alter(target: &Target) -> Outcome {
     for result in target.wait(target.admin()?.alter_configs([&change], &target.patience()))? {
         result.map_err(|(resource, code)| format!("{resource:?}: {code}"))?;
     }
-    need(setting(target, &topic, "retention.ms")?.as_deref() == Some("77777"), "the new value")?;
-    need(setting(target, &topic, "retention.bytes")?.as_deref() == Some("-1"), "what is not named is reset")
+    soon(|| Ok(setting(target, &topic, "retention.ms")?.as_deref() == Some("77777")), "the new value")?;
+    soon(
+        || Ok(setting(target, &topic, "retention.bytes")?.as_deref() == Some("-1")),
+        "what is not named is reset",
+    )
 }
 
 fn describe_broker(target: &Target) -> Outcome {
@@ -203,5 +209,8 @@ fn compacted(target: &Target) -> Outcome {
         values(&read_all(&reader, 3)?).last().is_some_and(|value| value == "v2"),
         "the newest value of a key",
     )?;
-    need(setting(target, &topic, "cleanup.policy")?.as_deref() == Some("compact"), "the policy is kept")
+    soon(
+        || Ok(setting(target, &topic, "cleanup.policy")?.as_deref() == Some("compact")),
+        "the policy is kept",
+    )
 }

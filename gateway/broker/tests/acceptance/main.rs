@@ -1,11 +1,12 @@
 //! One list of checks, run against the embedded log and, where there is one, against a real Apache Kafka.
 //!
-//! `KAMF_KAFKA_BOOTSTRAP=host:port` names the real one. Each check makes its own topics and groups, so they run side by
+//! The real one is started by `tests/kafka/start.sh`, unless `KAMF_KAFKA_BOOTSTRAP=host:port` names it. Each check makes its own topics and groups, so they run side by
 //! side, and again and again against the same broker.
 
 mod admin;
 mod consume;
 mod groups;
+mod kafka;
 mod offsets;
 mod produce;
 mod target;
@@ -76,7 +77,11 @@ fn embedded_log() {
 fn apache_kafka() {
     match std::env::var("KAMF_KAFKA_BOOTSTRAP") {
         Ok(bootstrap) => run(&Target::new(bootstrap)),
-        Err(_) => println!("SKIPPED: apache_kafka; KAMF_KAFKA_BOOTSTRAP names no broker"),
+        Err(_) => {
+            if let Some(kafka) = kafka::Kafka::start() {
+                run(&Target::new(kafka.bootstrap.clone()));
+            }
+        }
     }
 }
 

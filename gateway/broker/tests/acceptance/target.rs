@@ -30,6 +30,16 @@ pub(crate) fn need(condition: bool, what: impl Into<String>) -> Outcome {
     if condition { Ok(()) } else { Err(what.into().into()) }
 }
 
+/// Holds once `is_so`: a cluster takes a moment until every broker has heard of a change.
+pub(crate) fn soon(mut is_so: impl FnMut() -> Result<bool, Error>, what: &str) -> Outcome {
+    let begun = Instant::now();
+    while !is_so()? {
+        need(begun.elapsed() < SHORT, what)?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
 impl Target {
     pub(crate) fn new(bootstrap: String) -> Target {
         let runtime = tokio::runtime::Builder::new_multi_thread()
