@@ -6,10 +6,11 @@ use std::time::Duration;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::row::Micros;
+use crate::relay::record::Kind;
 use crate::relay::{Log, Topic};
 
 /// How long one question to a broker may take.
@@ -49,25 +50,20 @@ pub(crate) struct Extent {
 }
 
 impl Reader {
-    /// A reader of `log` that is given each record as soon as there is one; `name` shows in the log's own lists of
-    /// clients.
+    /// A reader of what `log` has; `name` shows in the log's own lists of clients. A broker answers the requests of one
+    /// connection in turn, so a fetch that waits at the end of a partition must not wait for long: questions stand
+    /// behind it.
     pub(crate) fn new(log: &Log, name: &str) -> Result<Self, KafkaError> {
-        Self::with(log, name, |_| {})
-    }
-
-    /// A reader that lets the log gather records for a tenth of a second: a fetch for each record would cost more than
-    /// the record.
-    pub(crate) fn gathering(log: &Log, name: &str) -> Result<Self, KafkaError> {
         Self::with(log, name, |config| {
-            config.set("fetch.min.bytes", "65536").set("fetch.wait.max.ms", "100");
+            config.set("fetch.wait.max.ms", "10");
         })
     }
 
-    /// A reader for looking up what is there: at the end of a partition the log answers almost at once, so that going
-    /// from one partition to the next does not wait for the end of a long poll on the one before.
-    pub(crate) fn searching(log: &Log, name: &str) -> Result<Self, KafkaError> {
+    /// A reader that follows the log, and lets it gather records for a tenth of a second: a fetch for each record would
+    /// cost more than the record.
+    pub(crate) fn gathering(log: &Log, name: &str) -> Result<Self, KafkaError> {
         Self::with(log, name, |config| {
-            config.set("fetch.wait.max.ms", "10");
+            config.set("fetch.min.bytes", "65536").set("fetch.wait.max.ms", "100");
         })
     }
 
@@ -124,6 +120,11 @@ impl Reader {
         Ok(partitions)
     }
 
+    /// Stops reading.
+    pub(crate) fn rest(&self) -> Result<(), KafkaError> {
+        self.consumer.unassign()
+    }
+
     /// Serves the client itself. To be called now and then.
     ///
     /// # Errors
@@ -168,6 +169,14 @@ impl Partition {
 /// When a record was written.
 pub(crate) fn written(message: &BorrowedMessage<'_>) -> Micros {
     message.timestamp().to_millis().unwrap_or_default().saturating_mul(1_000)
+}
+
+/// Whether a record only says that an upstream is about to be called, told by its first header: nothing is counted
+/// from it, so the other headers need not be read.
+pub(crate) fn is_started(message: &BorrowedMessage<'_>) -> bool {
+    let Some(headers) = message.headers().filter(|headers| headers.count() > 0) else { return false };
+    let first = headers.get(0);
+    first.key == "kamf_kind" && first.value == Some(Kind::Started.as_str().as_bytes())
 }
 
 /// Whether the client cannot go on, as opposed to a broker that is away.

@@ -160,6 +160,7 @@ pub(super) fn scan(
         }
         reader.serve(Duration::ZERO)?;
     }
+    reader.rest()?;
     Ok(())
 }
 

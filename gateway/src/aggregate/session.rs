@@ -35,6 +35,8 @@ pub(super) enum SessionError {
 /// Readers and state of one run.
 pub(super) struct Session {
     reader: Reader,
+    /// Answers questions without standing behind a fetch.
+    asker: Reader,
     requests: Vec<Partition>,
     events: Vec<Partition>,
     state: State,
@@ -50,14 +52,14 @@ impl Session {
         counted: BTreeMap<i32, i64>,
         wake: &Arc<Wake>,
     ) -> Result<Self, SessionError> {
-        let reader = Reader::searching(log, "stream")?;
+        let asker = Reader::new(log, "stream")?;
         let count = log.partitions();
-        let found = restore::chains(&reader, count)?;
-        let position = restore::position(&reader)?;
+        let found = restore::chains(&asker, count)?;
+        let position = restore::position(&asker)?;
         let mut windows = Windows::new(count, bounds);
         windows.restore(&position);
-        let row_ends = restore::row_ends(&reader, count)?;
-        restore::written_rows(&reader, &row_ends, &position, &mut windows)?;
+        let row_ends = restore::row_ends(&asker, count)?;
+        restore::written_rows(&asker, &row_ends, &position, &mut windows)?;
         let mut state = State {
             windows,
             meter: Meter::new(prices.clone()),
@@ -75,12 +77,12 @@ impl Session {
             usage_dropped: 0,
             now: 0,
         };
-        let places = state.places(&reader, count)?;
+        let places = state.places(&asker, count)?;
         let reader = Reader::gathering(log, "stream")?;
         let mut queues = reader.assign(&places)?;
         queues.iter_mut().for_each(|queue| queue.wake(wake));
         let events = queues.split_off(count.unsigned_abs() as usize);
-        Ok(Self { reader, requests: queues, events, state })
+        Ok(Self { reader, asker, requests: queues, events, state })
     }
 
     /// Reads what there is, a batch of each partition; gives how many records that were.
@@ -145,7 +147,7 @@ impl Session {
         let lag = |topic, queues: &[Partition]| -> i64 {
             let behind = queues.iter().enumerate().filter(|(_, queue)| !queue.at_end);
             behind
-                .filter_map(|(p, queue)| Some(self.reader.extent(topic, p as i32).ok()?.high - queue.next))
+                .filter_map(|(p, queue)| Some(self.asker.extent(topic, p as i32).ok()?.high - queue.next))
                 .sum()
         };
         let lag = lag(Topic::Requests, &self.requests) + lag(Topic::Events, &self.events);

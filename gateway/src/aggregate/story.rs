@@ -114,7 +114,7 @@ pub enum StoryError {
 
 /// Searches the log for the trace of `subject`. Blocks: reads both topics around the time that the id tells.
 pub fn find(log: &Log, prices: &Prices, subject: Subject) -> Result<Story, StoryError> {
-    let reader = Reader::searching(log, "story")?;
+    let reader = Reader::new(log, "story")?;
     let deadline = Instant::now() + PATIENCE;
     let mut complete = true;
     let trace = match subject {

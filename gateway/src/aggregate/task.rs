@@ -23,7 +23,7 @@ use crate::relay::Log;
 const NAP: Duration = Duration::from_millis(100);
 
 /// How long it lets records gather when few came: a look at every partition costs as much as some records.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 const FEW: usize = 500;
 
 /// After a failure: before the log is tried again.

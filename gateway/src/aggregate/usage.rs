@@ -58,7 +58,7 @@ pub fn find(body: &[u8]) -> Vec<Report> {
         match walked {
             Ok(()) if found.reports.is_empty() => {}
             Ok(()) => last = found.reports,
-            Err(_) => return Vec::new(),
+            Err(_) => break,
         }
     }
     last

@@ -2,16 +2,19 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
 use super::print::{duration, plain};
 use super::{CliError, reach};
-use crate::aggregate::reader::{Polled, Reader};
+use crate::aggregate::reader::{Partition, Polled, Reader};
 use crate::config::Config;
 use crate::relay::record::View;
 use crate::relay::{Log, Topic};
+
+/// Lines of one partition that are put in order with those of the others, at once.
+const MAX_GATHERED: usize = 1_000;
 
 /// Follows requests and events, from now on unless told otherwise.
 #[derive(Debug, Default, clap::Args)]
@@ -50,7 +53,7 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
 }
 
 pub(super) fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(), CliError> {
-    let reader = Reader::new(log, "tail")?;
+    let reader = Reader::gathering(log, "tail")?;
     let mut places = Vec::new();
     let mut ends = Vec::new();
     for partition in 0..log.partitions() {
@@ -65,16 +68,10 @@ pub(super) fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(),
         eprintln!("following {} and {}", log.topic(Topic::Requests), log.topic(Topic::Events));
     }
     loop {
-        let mut nothing = true;
-        for queue in &mut queues {
-            while let Polled::Record(message) = queue.poll(Duration::ZERO)? {
-                nothing = false;
-                if let Ok(view) = View::decode(&message)
-                    && args.wants(&view)
-                {
-                    writeln!(out, "{}", if args.json { as_json(&view) } else { as_line(&view) })?;
-                }
-            }
+        let lines = gather(&mut queues, args)?;
+        let nothing = lines.is_empty();
+        for (_, line) in lines {
+            writeln!(out, "{line}")?;
         }
         if nothing {
             out.flush()?;
@@ -85,6 +82,23 @@ pub(super) fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(),
         }
         reader.serve(Duration::from_millis(if nothing { 50 } else { 0 }))?;
     }
+}
+
+/// What there is now, in the order of event time; after a start with the beginning that is much.
+fn gather(queues: &mut [Partition], args: &Args) -> Result<Vec<(SystemTime, String)>, CliError> {
+    let mut lines = Vec::new();
+    for queue in queues {
+        for _ in 0..MAX_GATHERED {
+            let Polled::Record(message) = queue.poll(Duration::ZERO)? else { break };
+            if let Ok(view) = View::decode(&message)
+                && args.wants(&view)
+            {
+                lines.push((view.fields.time, if args.json { as_json(&view) } else { as_line(&view) }));
+            }
+        }
+    }
+    lines.sort_by_key(|(time, _)| *time);
+    Ok(lines)
 }
 
 impl Args {

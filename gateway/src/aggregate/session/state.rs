@@ -11,7 +11,7 @@ use super::super::join::{Join, Parked};
 use super::super::meter::Meter;
 use super::super::metrics::Metrics;
 use super::super::position::Position;
-use super::super::reader::{Partition, Polled, Reader, written};
+use super::super::reader::{Partition, Polled, Reader, is_started, written};
 use super::super::restore::RestoreError;
 use super::super::row::Micros;
 use super::super::sink::Sink;
@@ -113,11 +113,14 @@ impl State {
         while read < BATCH && self.joins[p].takes_ends() {
             let Polled::Record(message) = queue.poll(Duration::ZERO)? else { break };
             read += 1;
+            self.windows.read(p as i32, message.offset() + 1);
+            if is_started(&message) {
+                continue;
+            }
             match View::decode(&message) {
                 Ok(view) => self.event(p, &view, written(&message))?,
                 Err(error) => self.passed_over(&message, &error),
             }
-            self.windows.read(p as i32, message.offset() + 1);
         }
         if read > 0 {
             self.idle_since[p] = None;

@@ -96,15 +96,12 @@ fn describe(story: &Story, exchange: &Exchange, indent: &str, text: &mut String)
     );
     let start = exchange.records.first().map_or("", |record| record.time.as_str());
     let _ = writeln!(text, "{indent}  {} {start} {} {}", exchange.id, exchange.protocol, exchange.version);
-    if exchange.input_tokens + exchange.output_tokens + exchange.cost > 0 {
-        let estimated = if exchange.estimated { " (estimated)" } else { "" };
-        let _ = writeln!(
-            text,
-            "{indent}  {} + {} tokens, {}{estimated}",
-            exchange.input_tokens,
-            exchange.output_tokens,
-            money(exchange.cost, &story.currency),
-        );
+    if exchange.input_tokens + exchange.output_tokens > 0 {
+        let (input, output) = (exchange.input_tokens, exchange.output_tokens);
+        let _ =
+            writeln!(text, "{indent}  {input} + {output} tokens, {}", money(exchange.cost, &story.currency));
+    } else if exchange.cost > 0 {
+        let _ = writeln!(text, "{indent}  {} (estimated)", money(exchange.cost, &story.currency));
     }
     if let Some(policies) = &exchange.policies {
         let _ = writeln!(text, "{indent}  decided by {}", plain(policies));

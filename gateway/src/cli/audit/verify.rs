@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::relay::{Log, Topic};
 
 /// How long audit records of exchanges that have ended may still be on their way.
-const CATCH_UP: Duration = Duration::from_secs(15);
+const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_millis(500);
@@ -60,7 +60,7 @@ pub async fn run(config: &Config, args: Args) -> Result<ExitCode, CliError> {
 
 /// Verifies every partition of `log`, telling progress on standard error.
 pub fn verify(log: &Log) -> Result<Vec<Outcome>, CliError> {
-    let reader = Reader::searching(log, "verify")?;
+    let reader = Reader::new(log, "verify")?;
     let mut progress = Progress { told: Instant::now(), total: 0, redraws: io::stderr().is_terminal() };
     let outcomes: Result<Vec<Outcome>, CliError> =
         (0..log.partitions()).map(|p| partition(&reader, p, &mut progress)).collect();
