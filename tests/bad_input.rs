@@ -283,3 +283,32 @@ async fn still_serves(caller: &Caller) -> Result {
     assert_eq!(called.last()?["result"]["content"][0]["text"], "hello", "{}", called.text());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_calls_too_often_is_told_when_to_come_back() -> Result {
+    let upstream = Recorder::doing(Act::Echo).await;
+    let settings = Settings::new()
+        .agent("echo", &upstream.url())
+        .server("tools", &upstream.url())
+        .set("limits.rate", json!({"per_second": 1, "burst": 3}));
+    let gateway = Gateway::start(&settings).await?;
+    let (analyst, treasurer) = (gateway.caller("analyst"), gateway.caller("treasurer"));
+    gateway.knows(&analyst, "tools__echo").await?;
+    let mut refused = None;
+    for _ in 0..6 {
+        let answer = analyst.ask("echo", "hello").await?;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.context("six calls in a row were let through")?;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert_eq!(refused.last()?["error"]["code"], -31429, "{}", refused.text());
+    ensure!(refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1), "no Retry-After");
+    // Neither another caller nor another upstream pays for it.
+    still_serves(&treasurer).await?;
+    let called = analyst.call("/mcp/tools", "echo", json!({"text": "hello"})).await?;
+    assert_eq!(called.status, 200, "{}", called.text());
+    Ok(())
+}

@@ -84,3 +84,42 @@ async fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() -> Result {
     ensure!(strange.is_empty(), "a crash gave exchanges the states {strange:?}");
     Ok(())
 }
+
+/// A stream that the gateway's end cut off does not look complete, and its exchange ends as `unknown`: the agent may
+/// have acted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_breaks_off_when_the_gateway_is_killed() -> Result {
+    let upstream = Recorder::doing(Act::Events(10_000, Duration::from_millis(10))).await;
+    let mut gateway = Gateway::start(&settings(&upstream)).await?;
+    let mut stream = gateway.caller("analyst").stream("echo", "count").await?;
+    let mut got = 0;
+    while got < 10 {
+        ensure!(stream.next().await?.is_some(), "the stream ended after {got} events");
+        got += 1;
+    }
+    gateway.kill().await?;
+    loop {
+        match stream.next().await {
+            Ok(Some(_)) => got += 1,
+            Ok(None) => anyhow::bail!("the stream ended as if it were complete after {got} events"),
+            Err(_) => break,
+        }
+    }
+    gateway.restart().await?;
+    let id = stream.relay_id.clone();
+    eventually(SETTLE, "the end of the exchange", || async {
+        let (_, events) = log(&gateway, "kamf").await?;
+        let of = |kind: &str| {
+            let records = events.iter().filter(|record| record.id() == id && record.kind() == kind);
+            records.cloned().collect::<Vec<_>>()
+        };
+        let ends = of("terminal");
+        ensure!(ends.len() == 1, "{} terminal records", ends.len());
+        assert_eq!(ends[0].get("kamf_state"), "unknown");
+        ensure!(of("event").len() >= got, "the client saw {got} events, the log has {}", of("event").len());
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    assert_eq!(upstream.calls().len(), 1, "the agent was called again");
+    Ok(())
+}

@@ -114,7 +114,9 @@ async fn what_happened_shows(gateway: &Gateway, id: &str) -> Result {
         Ok::<_, anyhow::Error>(story)
     })
     .await?;
-    ensure!(story.matches("tools/call").count() >= 3, "three calls below the question:\n{story}");
+    ensure!(story.contains("4 exchanges"), "a question and three calls below it:\n{story}");
+    let tail = gateway.kamf(&["tail", "--from-beginning", "--no-follow", "--json"]).await?.good()?.out;
+    ensure!(tail.matches(id).count() >= 2, "request and end of {id}:\n{tail}");
 
     eventually(PATIENCE, "the counts", || async {
         let metrics = gateway.admin("/metrics").await?.text();
