@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use crate::common::http::message;
+use crate::common::caller::message;
 use crate::common::{Act, Caller, Gateway, Recorder, Result, Settings, files, json, ports};
 
 /// Deadline of a call here.

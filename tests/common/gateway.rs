@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::http::{Answer, Caller, Client};
+use super::caller::Caller;
+use super::http::{Answer, Client};
 use super::program::{Output, Program, run, tail};
 use super::{Result, Settings, eventually, files};
 

@@ -1,6 +1,7 @@
 //! What the tests are told with: a gateway, callers, upstreams that remember, the log as others read it.
 
 pub(crate) mod broker;
+pub(crate) mod caller;
 pub(crate) mod check;
 pub(crate) mod files;
 pub(crate) mod gateway;
@@ -14,8 +15,9 @@ pub(crate) mod traffic;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 
+pub(crate) use caller::Caller;
 pub(crate) use gateway::Gateway;
-pub(crate) use http::{Answer, Caller};
+pub(crate) use http::Answer;
 pub(crate) use settings::Settings;
 pub(crate) use upstream::{Act, Recorder};
 pub(crate) use wait::eventually;

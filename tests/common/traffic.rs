@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use tokio::sync::watch;
 
+use super::caller::{Caller, message};
 use super::check::Sent;
-use super::http::{Caller, message};
 use super::json;
 
 /// Clients that work side by side.
