@@ -64,17 +64,28 @@
 //! | `topics/`, `offsets/` | journals: topics and their settings, committed offsets |
 //! | `partitions/00000007/` | segments of one partition (`….log`) with their indexes (`….index`, made anew when missing) |
 
-mod api;
-mod broker;
-mod error;
-mod groups;
-mod health;
-mod net;
-mod node;
-mod options;
-mod storage;
+// Each module uses only those above it; the blank lines keep the formatter from sorting them.
 mod sync;
+
+mod error;
+
+mod health;
+
+mod options;
+
+mod storage;
+
+mod groups;
+
 mod wire;
+
+mod node;
+
+mod api;
+
+mod net;
+
+mod broker;
 
 pub use broker::Broker;
 pub use error::StartError;
