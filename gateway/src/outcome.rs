@@ -102,6 +102,7 @@ reasons! {
     Overloaded           "overloaded"           Refused   503   -31503  -31503  -31503 "The gateway holds as much as it may.";
     ShuttingDown         "shutting_down"        Refused   503   -31503  -31503  -31503 "The gateway is draining.";
     LogUnavailable       "log_unavailable"      Refused   503   -31503  -31503  -31503 "The log did not acknowledge in time.";
+    LogUnconfirmed       "log_unconfirmed"      Unknown   503   -31503  -31503  -31503 "The log did not confirm the request in time; it may still be carried out.";
     UpstreamUnreachable  "upstream_unreachable" Failed    502   -31502  -31502  -31502 "The upstream could not be reached; nothing was done.";
     UpstreamBroken       "upstream_broken"      Unknown   502   -31502  -31502  -31502 "The upstream went away in the middle; it may have acted.";
     UpstreamInvalid      "upstream_invalid"     Failed    502   -32006  -31502  -31502 "The upstream answered something that is no valid answer.";
@@ -167,7 +168,7 @@ impl Reason {
     /// Whether the same request may succeed later without a change, and after how many seconds.
     pub fn retry_after(self) -> Option<u32> {
         match self {
-            Self::RateLimited | Self::Overloaded | Self::LogUnavailable => Some(1),
+            Self::RateLimited | Self::Overloaded | Self::LogUnavailable | Self::LogUnconfirmed => Some(1),
             Self::ShuttingDown => Some(5),
             Self::UpstreamUnreachable => Some(2),
             _ => None,

@@ -48,7 +48,8 @@ const OWN_PROPERTIES: &[(&str, &str)] = &[
 const SECRET_PARTS: &[&str] = &["password", "secret", "ssl.key.pem", "sasl.jaas"];
 
 impl Log {
-    pub(super) fn with_base(base: &Path) -> Self {
+    /// What holds where nothing is set, with the embedded log under `base`.
+    pub fn with_base(base: &Path) -> Self {
         Self {
             directory: base.join("data/log"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

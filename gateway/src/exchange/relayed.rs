@@ -47,10 +47,9 @@ pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> 
         Ok(waiting) => waiting,
         Err(error) => {
             tracing::warn!(id = %admitted.id, %error, "a request was not accepted");
-            ending.set(Reason::LogUnavailable);
-            let message =
-                "the log does not acknowledge; the request was not accepted and will not be carried out";
-            return refused(&pending, Reason::LogUnavailable, message);
+            let (reason, message) = error.told();
+            ending.set(reason);
+            return refused(&pending, reason, message);
         }
     };
     let guard = Guard::new(gateway, &admitted);

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::append_error::{self, AppendError};
 use super::log::Log;
 use super::metrics::Metrics;
 use super::record::{Draft, Fields};
@@ -23,6 +24,9 @@ const DELIVERY: Duration = Duration::from_secs(60);
 /// How long records that nobody waits for are gathered.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// A producer is not replaced before this age, so that a log that refuses every producer is not flooded with new ones.
+const LIFE: Duration = Duration::from_secs(1);
+
 /// How long a stopping gateway waits for what is queued.
 const FLUSH: Duration = Duration::from_secs(10);
 
@@ -33,36 +37,19 @@ pub struct Position {
     pub offset: i64,
 }
 
-/// Why an append was not acknowledged.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The queue is full and stayed so.
-    #[error("the queue to the log is full")]
-    Full,
-    /// No word from the log in time: the record may or may not be there, now or later.
-    #[error("the log did not acknowledge in time")]
-    Unconfirmed,
-    /// The log, or the client of it, refused the record: it is not there.
-    #[error("the log refused the record: {0}")]
-    Refused(KafkaError),
-}
+type LogProducer = ThreadedProducer<Acknowledgements>;
 
-impl AppendError {
-    /// Whether the record is larger than the log takes, so that trying again is no use.
-    pub fn is_too_large(&self) -> bool {
-        let Self::Refused(error) = self else { return false };
-        error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
-    }
-}
+/// A producer that can be replaced under way.
+type Slot = ArcSwap<LogProducer>;
 
 /// Appends records, at most so many at once.
 pub struct Appender {
     log: Log,
     /// Sends at once: somebody waits for the acknowledgement.
-    prompt: ArcSwap<ThreadedProducer<Acknowledgements>>,
+    prompt: Slot,
     /// Sends a little later and more at a time: nobody waits, and a request to the log costs as much for one record as
     /// for a hundred.
-    gathering: ArcSwap<ThreadedProducer<Acknowledgements>>,
+    gathering: Slot,
     permits: Arc<Semaphore>,
     acknowledge: Duration,
     metrics: Arc<Metrics>,
@@ -77,11 +64,22 @@ impl Appender {
         acknowledge: Duration,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
+        Self::giving_up_after(DELIVERY, log, records, bytes, acknowledge, metrics)
+    }
+
+    fn giving_up_after(
+        delivery: Duration,
+        log: Log,
+        records: usize,
+        bytes: usize,
+        acknowledge: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, KafkaError> {
         let mut config = log.client_config();
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("message.timeout.ms", DELIVERY.as_millis().to_string())
+            .set("message.timeout.ms", delivery.as_millis().to_string())
             .set("queue.buffering.max.messages", (records * 2).to_string())
             .set("queue.buffering.max.kbytes", (bytes / 1024).max(1024).to_string());
         let prompt = create(config.clone().set("linger.ms", "0"), &metrics)?;
@@ -138,7 +136,7 @@ impl Appender {
         let timer = self.metrics.append_seconds.start_timer();
         let (sender, receiver) = oneshot::channel();
         let permit = self.permit().await?;
-        let ticket = Ticket { waiter: Some(sender), _permit: permit };
+        let ticket = Ticket { waiter: Some(sender), since: Instant::now(), _permit: permit };
         let fate = match self.send(topic, partition, fields, body, ticket) {
             Ok(()) => receiver.await.unwrap_or(Err(AppendError::Unconfirmed)),
             Err(error) => Err(error),
@@ -180,7 +178,8 @@ impl Appender {
     ) -> Result<(), AppendError> {
         let handed = match tokio::time::timeout(self.acknowledge, self.permit()).await {
             Ok(Ok(permit)) => {
-                self.send(topic, partition, fields, body, Ticket { waiter: None, _permit: permit })
+                let ticket = Ticket { waiter: None, since: Instant::now(), _permit: permit };
+                self.send(topic, partition, fields, body, ticket)
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(AppendError::Full),
@@ -224,45 +223,75 @@ impl Appender {
         // Only who waits for the acknowledgement is in a hurry.
         let slot = if hurry { &self.prompt } else { &self.gathering };
         let producer = slot.load();
-        producer.send(record).map_err(|(error, _)| {
-            if producer.client().fatal_error().is_some() {
-                self.rebuild(slot, &producer);
-            }
-            match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) => AppendError::Full,
-                _ => AppendError::Refused(error),
-            }
+        let Err((error, record)) = producer.send(record) else { return Ok(()) };
+        // What librdkafka did not take is certainly not on the log, whatever the code says of records that it took.
+        let again = self.successor(slot, &producer, &error);
+        let again = again.map(|producer| producer.send(record).map_err(|(error, _)| error));
+        let error = match again {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => error,
+            None => error,
+        };
+        Err(match AppendError::of(&error, Duration::ZERO) {
+            AppendError::Unconfirmed => AppendError::Refused(error),
+            known => known,
         })
     }
 
-    /// A fatal error (a sequence out of order, a producer id that the log forgot) ends a producer, not the gateway.
-    fn rebuild(
+    /// The producer that takes the place of one that `error` shows to be of no further use: such an error (a sequence
+    /// out of order, a producer id that the log forgot) ends a producer, not the gateway.
+    fn successor(
         &self,
-        slot: &ArcSwap<ThreadedProducer<Acknowledgements>>,
-        broken: &Arc<ThreadedProducer<Acknowledgements>>,
-    ) {
-        if !Arc::ptr_eq(broken, &slot.load()) {
-            return;
+        slot: &Slot,
+        broken: &Arc<LogProducer>,
+        error: &KafkaError,
+    ) -> Option<Arc<LogProducer>> {
+        let useless = append_error::row(error).producer == append_error::Producer::Replaced
+            || broken.client().fatal_error().is_some();
+        if !useless {
+            return None;
         }
-        match create(broken.client().context().config(), &self.metrics) {
-            Ok(producer) => {
-                tracing::error!("the producer of the log failed for good and was replaced");
-                self.metrics.producers_rebuilt.inc();
-                slot.store(Arc::new(producer));
-            }
+        let current = slot.load_full();
+        if !Arc::ptr_eq(broken, &current) {
+            return Some(current);
+        }
+        let context = broken.client().context();
+        if context.created.elapsed() < LIFE {
+            return None;
+        }
+        let producer = match create(context.config(), &self.metrics) {
+            Ok(producer) => Arc::new(producer),
             Err(error) => {
-                tracing::error!(%error, "the producer of the log failed for good and could not be replaced")
+                tracing::error!(%error, "the producer of the log failed for good and could not be replaced");
+                return None;
             }
+        };
+        let before = slot.compare_and_swap(&current, Arc::clone(&producer));
+        if !Arc::ptr_eq(&before, &current) {
+            return Some(slot.load_full());
         }
+        tracing::error!(%error, "the producer of the log failed for good and was replaced");
+        self.metrics.producers_rebuilt.inc();
+        retire(current);
+        Some(producer)
     }
 }
 
-fn create(
-    config: &ClientConfig,
-    metrics: &Arc<Metrics>,
-) -> Result<ThreadedProducer<Acknowledgements>, KafkaError> {
+/// Ends a producer that nobody uses any more. That waits for its thread, so it is done beside the async workers.
+fn retire(producer: Arc<LogProducer>) {
+    std::thread::spawn(move || {
+        // The last of those that hold it must not be an async worker.
+        while Arc::strong_count(&producer) > 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(producer);
+    });
+}
+
+fn create(config: &ClientConfig, metrics: &Arc<Metrics>) -> Result<LogProducer, KafkaError> {
     config.create_with_context(Acknowledgements {
         config: config.clone(),
+        created: Instant::now(),
         closing: AtomicBool::new(false),
         metrics: Arc::clone(metrics),
     })
@@ -271,11 +300,13 @@ fn create(
 /// Goes with a record through librdkafka and comes back with its fate.
 struct Ticket {
     waiter: Option<oneshot::Sender<Result<Position, AppendError>>>,
+    since: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
 struct Acknowledgements {
     config: ClientConfig,
+    created: Instant,
     closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -299,8 +330,9 @@ impl ProducerContext for Acknowledgements {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let fate = match result {
+            Ok(message) if message.offset() < 0 => Err(AppendError::Unplaced),
             Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
-            Err((error, _)) => Err(verdict(error)),
+            Err((error, _)) => Err(AppendError::of(error, ticket.since.elapsed())),
         };
         match (ticket.waiter, fate) {
             // The waiter may have given up; the record is on the log all the same.
@@ -314,18 +346,5 @@ impl ProducerContext for Acknowledgements {
     }
 }
 
-/// A time-out or a broken connection leaves open whether the record was written; everything else says no.
-fn verdict(error: &KafkaError) -> AppendError {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::MessageTimedOut
-            | RDKafkaErrorCode::RequestTimedOut
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::NotEnoughReplicasAfterAppend
-            | RDKafkaErrorCode::PurgeInflight
-            | RDKafkaErrorCode::Fatal,
-        ) => AppendError::Unconfirmed,
-        _ => AppendError::Refused(error.clone()),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::admitted::Admitted;
+use super::append_error::AppendError;
 use super::appender::Appender;
 use super::caller::{Answer, Caller, Failure, Message, Messages};
 use super::delivery::{Delivery, Input, Step};
@@ -150,7 +151,7 @@ impl<C: Caller> Run<'_, C> {
 
     async fn put(&mut self, fields: &Fields<'_>, body: &[u8]) -> Input {
         match self.appender.append(Topic::Events, self.job.partition, fields, body).await {
-            Ok(_) => Input::Appended,
+            Ok(_) | Err(AppendError::Unplaced) => Input::Appended,
             Err(error) if error.is_too_large() && !body.is_empty() => {
                 self.message = None;
                 self.failure = Some(Failure {

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use super::abandoned::Abandoned;
 use super::admitted::Admitted;
-use super::appender::{AppendError, Appender};
+use super::append_error::AppendError;
+use super::appender::Appender;
 use super::record::{Fields, Kind};
 use super::replies::{Replies, Waiting};
 use super::topic::Topic;
@@ -23,13 +24,13 @@ impl Intake {
     /// Puts the request on the log; from then on the gateway owes it an end.
     ///
     /// # Errors
-    /// The log did not acknowledge: nothing was accepted, and nothing will be carried out.
+    /// The log did not acknowledge; [`AppendError::told`] says what that means for the request.
     pub async fn accept(&self, admitted: &Admitted, body: &[u8]) -> Result<Waiting, AppendError> {
         let waiting = self.replies.wait_for(admitted.id);
         let fields = admitted.fields(Kind::Request, admitted.at);
         let appended =
             self.appender.append_soon(Topic::Requests, self.partition(admitted), &fields, body).await;
-        if let Err(error) = appended {
+        if let Err(error) = appended.map(drop).or_else(AppendError::unless_written) {
             if matches!(error, AppendError::Unconfirmed) {
                 self.abandoned.add(admitted.id);
             }

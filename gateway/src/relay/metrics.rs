@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::appender::AppendError;
+use super::append_error::AppendError;
 
 /// Handles, looked up once.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl Metrics {
         let label = match error {
             AppendError::Full => "full",
             AppendError::Unconfirmed => "unconfirmed",
+            AppendError::Unplaced => "unplaced",
             AppendError::Refused(_) => "refused",
         };
         self.append_errors.with_label_values(&[label]).inc();

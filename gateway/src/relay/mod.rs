@@ -5,6 +5,7 @@
 
 mod abandoned;
 mod admitted;
+mod append_error;
 mod appender;
 mod caller;
 pub mod delivery;
@@ -21,7 +22,8 @@ mod tracker;
 
 pub use abandoned::Abandoned;
 pub use admitted::Admitted;
-pub use appender::{AppendError, Appender, Position};
+pub use append_error::AppendError;
+pub use appender::{Appender, Position};
 pub use caller::{Answer, Caller, Failure, Message, Messages};
 pub use dispatch::{Dispatcher, Joined};
 pub use intake::Intake;
