@@ -19,3 +19,4 @@ mod readers;
 mod recount;
 mod sdk_a2a;
 mod sdk_mcp;
+mod tasks;

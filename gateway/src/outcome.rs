@@ -95,6 +95,7 @@ reasons! {
     InvalidArguments     "invalid_arguments"    Refused   200   -32602  -32602  -32602 "Tool arguments that break the tool's inputSchema.";
     UnknownAgent         "unknown_agent"        Refused   404   -32004  -32602  -32602 "No such agent or MCP server, or none that the caller may see.";
     UnknownTool          "unknown_tool"         Refused   200   -32004  -32602  -32602 "No such tool, or none that the caller may see.";
+    UnknownTask          "unknown_task"         Refused   200   -32001  -32602  -32602 "No such task or context, or one of another caller.";
     UnknownSession       "unknown_session"      Refused   404   -32600  -32001  -32600 "A session that never was, has ended, or belongs to someone else.";
     Unauthenticated      "unauthenticated"      Refused   401   -31401  -31401  -31401 "No credential, or none that holds.";
     Forbidden            "forbidden"            Refused   403   -31403  -31403  -31403 "Policy denies it.";

@@ -72,6 +72,8 @@ pub struct Limits {
     pub validation: Duration,
     /// From the signal to end until what is still open is cut.
     pub drain: Duration,
+    /// A2A tasks that are remembered; beyond it the oldest that have ended are forgotten. Each takes about 500 bytes.
+    pub tasks: usize,
     /// MCP sessions (legacy) at one time.
     pub sessions: usize,
     /// A session unused for so long is forgotten.
@@ -122,6 +124,7 @@ impl Default for Limits {
             schema_refs: 500,
             validation: Duration::from_millis(20),
             drain: Duration::from_secs(25),
+            tasks: 50_000,
             sessions: 10_000,
             session_idle: Duration::from_secs(3600),
             rate: Rate { per_second: 100, burst: 200 },
@@ -179,6 +182,7 @@ fn read_counts(group: &mut Group<'_>, limits: &mut Limits) {
     group.set("schema_depth", &mut limits.schema_depth, |field| count(field, 1..=128));
     group.set("schema_count", &mut limits.schema_count, |field| count(field, 1..=100_000));
     group.set("schema_refs", &mut limits.schema_refs, |field| count(field, 0..=100_000));
+    group.set("tasks", &mut limits.tasks, |field| count(field, 100..=10_000_000));
     group.set("sessions", &mut limits.sessions, |field| count(field, 1..=10_000_000));
     group.set("http2_streams", &mut limits.http2_streams, |field| field.count(1..=10_000)?.try_into().ok());
 }

@@ -28,6 +28,9 @@ pub struct Log {
     pub properties: BTreeMap<String, Secret>,
     /// How long a client waits for an acknowledgement of the log before it is told 503; 5 s unless set.
     pub acknowledge: Duration,
+    /// How long a task of which nothing is heard is remembered; a week unless set, as long as topics of exchanges that
+    /// the gateway creates keep their records.
+    pub task_retention: Duration,
 }
 
 /// Properties that the gateway's promises rest on, and what to do instead of setting them.
@@ -59,6 +62,7 @@ impl Log {
             replication: 3,
             properties: BTreeMap::new(),
             acknowledge: Duration::from_secs(5),
+            task_retention: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
@@ -72,6 +76,7 @@ pub(super) fn read(group: &mut Group<'_>, base: &Path) -> Log {
     group.set("partitions", &mut log.partitions, |field| field.count(1..=1024)?.try_into().ok());
     group.set("replication", &mut log.replication, |field| field.count(1..=16)?.try_into().ok());
     group.set("acknowledge", &mut log.acknowledge, Field::duration);
+    group.set("task_retention", &mut log.task_retention, Field::duration);
     group.set("properties", &mut log.properties, |field| Some(properties(field)));
     log
 }

@@ -8,7 +8,7 @@ use hyper::{Request, Response};
 use super::door::{self, Brief, Route};
 use super::relayed::Pending;
 use super::respond::Refused;
-use super::{Front, direct, relayed};
+use super::{Front, direct, relayed, tasks};
 use crate::edge::Body;
 use crate::message::{Dialect, Mode, Name};
 use crate::outcome::Reason;
@@ -83,10 +83,14 @@ async fn judge(front: &Front, parsed: Parsed, principal: Principal, route: Route
             return door::refuse(front, &admitted, &refused).await;
         }
     };
-    let admitted =
+    let mut admitted =
         door::admit(&**permitted.message(), permitted.principal(), Some(permitted.decision()), route);
     if let Some(refused) = other_dialect(front, &agent, admitted.dialect, &id) {
         return door::refuse(front, &admitted, &refused).await;
+    }
+    match tasks::place(gateway, permitted.message(), &admitted).await {
+        Ok(place) => admitted.partition = place,
+        Err(refused) => return door::refuse(front, &admitted, &refused).await,
     }
     let admitted = Arc::new(admitted);
     let ending = gateway.metrics.begin(admitted.dialect, operation, admitted.mode);

@@ -43,7 +43,8 @@ pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> 
 async fn work(front: Front, pending: Pending, ending: Ending, mut client: oneshot::Sender<Response<Body>>) {
     let gateway = &front.gateway;
     let deadline = front.deadline(&pending.admitted);
-    let call = caller::call(&front.upstream, &pending.admitted, pending.body.clone(), deadline);
+    let call =
+        caller::call(&front.upstream, &gateway.tasks, &pending.admitted, pending.body.clone(), deadline);
     let answer = tokio::select! {
         answer = call => answer,
         () = pending.cancel.notified() => Err(Failure::plain(Reason::Cancelled)),

@@ -105,6 +105,7 @@ pub(super) fn admit(
         tool: route.tool,
         mode: route.mode,
         key: route.key,
+        partition: None,
         policies: decision.map_or_else(|| "".into(), |decision| decision.policies.clone()),
         at,
         deadline: at + route.total,

@@ -15,6 +15,7 @@ mod path;
 mod relayed;
 mod respond;
 mod sse;
+mod tasks;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -38,7 +39,7 @@ use crate::message::{Dialect, Mode, Name, Operation};
 use crate::outcome::Reason;
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
-use crate::relay::{Admitted, Intake};
+use crate::relay::{Admitted, Intake, Tasks};
 use crate::schema::Schemas;
 use crate::upstream::{Upstreams, Worker};
 use path::Path;
@@ -51,6 +52,7 @@ pub struct Gateway {
     pub limiter: RateLimiter,
     pub schemas: Schemas,
     pub intake: Intake,
+    pub tasks: Arc<Tasks>,
     pub upstreams: Arc<Upstreams>,
     /// Agents by name, with their time limits.
     pub agents: HashMap<Name, Timeouts>,

@@ -120,6 +120,7 @@ fn details(reason: Reason, violations: &[Violation]) -> Value {
 /// The name of a reason that A2A defines itself.
 fn defined(reason: Reason) -> Option<&'static str> {
     Some(match reason {
+        Reason::UnknownTask => "TASK_NOT_FOUND",
         Reason::Unsupported => "UNSUPPORTED_OPERATION",
         Reason::PushUnsupported => "PUSH_NOTIFICATION_NOT_SUPPORTED",
         Reason::UnsupportedVersion => "VERSION_NOT_SUPPORTED",

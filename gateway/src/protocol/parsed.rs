@@ -137,6 +137,13 @@ impl Parsed {
         id?.as_str().filter(|id| !id.is_empty())
     }
 
+    /// Other tasks that an A2A message refers to.
+    pub fn reference_task_ids(&self) -> impl Iterator<Item = &str> {
+        let sends = matches!(self.operation, Operation::Send | Operation::Stream);
+        let ids = self.either(&["message"], "referenceTaskIds", "reference_task_ids").filter(|_| sends);
+        ids.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// The context that an A2A message belongs to.
     pub fn context_id(&self) -> Option<&str> {
         if self.dialect.protocol() != Protocol::A2a {

@@ -21,6 +21,8 @@ pub struct Admitted {
     pub mode: Mode,
     /// Task, context or session that orders it; its own id when there is none.
     pub key: Option<String>,
+    /// Where its records go, when something else than the key says so: that of its task.
+    pub partition: Option<i32>,
     pub policies: Name,
     pub at: SystemTime,
     pub deadline: SystemTime,
@@ -95,6 +97,7 @@ impl Admitted {
             tool: fields.tool.map(Name::from),
             mode: fields.mode,
             key: fields.key.map(str::to_owned),
+            partition: Some(view.partition),
             policies: fields.policies.unwrap_or_default().into(),
             at: fields.time,
             deadline: fields.deadline.unwrap_or(fields.time + Duration::from_secs(60)),

@@ -8,6 +8,8 @@ use futures_util::Stream;
 use tokio::time::Instant;
 
 use super::admitted::Admitted;
+use super::record::View;
+use crate::message::RelayId;
 use crate::outcome::Reason;
 
 /// Calls agents and servers. Dropping the future, or the stream, gives the call up.
@@ -22,6 +24,13 @@ pub trait Caller: Send + Sync + 'static {
 
     /// The error that a client of `admitted` is to see, in its own protocol.
     fn explain(&self, admitted: &Admitted, request: &Bytes, failure: &Failure) -> Bytes;
+
+    /// Waits until everything that was learned from the answers of `id` is on the log too. Before this it does not count
+    /// as finished.
+    fn settled(&self, id: RelayId) -> impl Future<Output = ()> + Send;
+
+    /// An event or an end that was found on the log of an exchange whose owner may have stopped before it was settled.
+    fn found(&self, view: &View<'_>);
 }
 
 /// The messages of a stream, as they come.

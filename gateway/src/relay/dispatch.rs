@@ -152,7 +152,9 @@ impl<C: Caller> Dispatcher<C> {
     async fn recover(&self, partition: i32) -> Recovered {
         loop {
             let log = self.appender.log().clone();
-            let found = tokio::task::spawn_blocking(move || recover(&log, GROUP, partition)).await;
+            let caller = Arc::clone(&self.caller);
+            let reading = move || recover(&log, GROUP, partition, |view| caller.found(view));
+            let found = tokio::task::spawn_blocking(reading).await;
             match found {
                 Ok(Ok(recovered)) => return recovered,
                 Ok(Err(error)) => {
@@ -231,6 +233,7 @@ impl<C: Caller> Dispatcher<C> {
         metrics.deliveries.inc();
         state.deliveries.spawn(async move {
             drive(&appender, &*caller, job, taken).await;
+            caller.settled(id).await;
             lock(&running).remove(&id);
             if let Some(owned) = lock(&partitions).get_mut(&partition) {
                 owned.tracker.finish(offset);

@@ -87,7 +87,11 @@ impl Intake {
         self.appender.record(Topic::Events, self.partition(admitted), &fields, body).await
     }
 
-    fn partition(&self, admitted: &Admitted) -> i32 {
+    /// The partition of all records of `admitted`.
+    pub fn partition(&self, admitted: &Admitted) -> i32 {
+        if let Some(partition) = admitted.partition {
+            return partition;
+        }
         match &admitted.key {
             Some(key) => self.appender.partition_of(key),
             None => self.appender.log().partition_of(admitted.id.to_string().as_bytes()),

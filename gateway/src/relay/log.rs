@@ -110,10 +110,15 @@ impl Log {
 
     /// The partition for an ordering key (FNV-1a: stable across releases, unlike the standard hasher).
     pub fn partition_of(&self, key: &[u8]) -> i32 {
+        Self::partition_among(key, self.partitions)
+    }
+
+    /// The same in a topic with a number of partitions of its own.
+    pub(super) fn partition_among(key: &[u8], partitions: i32) -> i32 {
         let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let partitions = u64::from(self.partitions.unsigned_abs().max(1));
+        let partitions = u64::from(partitions.unsigned_abs().max(1));
         i32::try_from((hash ^ (hash >> 32)) % partitions).unwrap_or(0)
     }
 

@@ -19,6 +19,12 @@ pub struct Metrics {
     pub unreadable: IntCounter,
     /// Streams cut because their client read too slowly.
     pub lagging: IntCounter,
+    /// Tasks that are known.
+    pub tasks: IntGauge,
+    /// Tasks that had to go for others, because there are too many.
+    pub tasks_forgotten: IntCounter,
+    /// Tasks that the log did not acknowledge; they are written again.
+    pub tasks_unwritten: IntCounter,
 }
 
 impl Metrics {
@@ -50,6 +56,15 @@ impl Metrics {
                 "kamf_relay_lagging_streams_total",
                 "Streams cut because their client read too slowly.",
             )?,
+            tasks: IntGauge::new("kamf_relay_tasks", "Tasks that are known.")?,
+            tasks_forgotten: IntCounter::new(
+                "kamf_relay_tasks_forgotten_total",
+                "Tasks forgotten because there are more than limits.tasks.",
+            )?,
+            tasks_unwritten: IntCounter::new(
+                "kamf_relay_task_append_errors_total",
+                "Records of tasks that the log did not acknowledge.",
+            )?,
         };
         registry.register(Box::new(metrics.append_seconds.clone()))?;
         registry.register(Box::new(metrics.append_errors.clone()))?;
@@ -58,6 +73,9 @@ impl Metrics {
         registry.register(Box::new(metrics.recovered.clone()))?;
         registry.register(Box::new(metrics.unreadable.clone()))?;
         registry.register(Box::new(metrics.lagging.clone()))?;
+        registry.register(Box::new(metrics.tasks.clone()))?;
+        registry.register(Box::new(metrics.tasks_forgotten.clone()))?;
+        registry.register(Box::new(metrics.tasks_unwritten.clone()))?;
         Ok(metrics)
     }
 

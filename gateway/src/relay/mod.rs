@@ -17,6 +17,7 @@ mod metrics;
 pub mod record;
 mod recover;
 mod replies;
+mod tasks;
 mod topic;
 mod tracker;
 
@@ -30,4 +31,5 @@ pub use intake::Intake;
 pub use log::{Log, LogError};
 pub use metrics::Metrics;
 pub use replies::{Replies, Reply, Waiting};
+pub use tasks::{NotLoaded, SomebodyElses, Task, TaskState, Tasks, TasksReader};
 pub use topic::Topic;

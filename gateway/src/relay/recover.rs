@@ -1,6 +1,7 @@
 //! What the events say about requests that were under way when their owner stopped.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -30,8 +31,13 @@ pub(super) struct Recovered {
 }
 
 /// Reads the events of `partition` that may concern a request that is not yet committed for `group`.
-/// Blocks; bounded by the time that the oldest open request was open.
-pub(super) fn recover(log: &Log, group: &str, partition: i32) -> Result<Recovered, KafkaError> {
+/// Blocks; bounded by the time that the oldest open request was open. `found` sees each event and end of them.
+pub(super) fn recover(
+    log: &Log,
+    group: &str,
+    partition: i32,
+    found: impl Fn(&View<'_>),
+) -> Result<Recovered, KafkaError> {
     let consumer: BaseConsumer = consumer(log, group).create()?;
     let requests = log.topic(Topic::Requests);
     let events = log.topic(Topic::Events);
@@ -49,7 +55,7 @@ pub(super) fn recover(log: &Log, group: &str, partition: i32) -> Result<Recovere
     }
     let (low, high) = log.extent(&consumer, Topic::Events, partition, ASK)?;
     let from = element.and_then(|element| element.metadata().parse().ok()).unwrap_or(low).clamp(low, high);
-    let histories = read(&consumer, events, partition, from, high)?;
+    let histories = read(&consumer, events, partition, from..high, found)?;
     Ok(Recovered { until, histories })
 }
 
@@ -57,8 +63,8 @@ fn read(
     consumer: &BaseConsumer,
     topic: &str,
     partition: i32,
-    from: i64,
-    until: i64,
+    Range { start: from, end: until }: Range<i64>,
+    found: impl Fn(&View<'_>),
 ) -> Result<HashMap<RelayId, History>, KafkaError> {
     let mut histories: HashMap<RelayId, History> = HashMap::new();
     let mut list = TopicPartitionList::new();
@@ -71,6 +77,9 @@ fn read(
         let message = message?;
         next = message.offset() + 1;
         let Ok(view) = View::decode(&message) else { continue };
+        if matches!(view.fields.kind, Kind::Event | Kind::Terminal) {
+            found(&view);
+        }
         let history = histories.entry(view.fields.id).or_default();
         match view.fields.kind {
             Kind::Started => history.started = true,

@@ -24,6 +24,9 @@ use crate::protocol::Parsed;
 /// The schema of a record in the log, for readers of the topics.
 pub const RECORD_SCHEMA: &str = include_str!("../../../schemas/records/kamf-record.json");
 
+/// The schema of a task in the log.
+pub const TASK_SCHEMA: &str = include_str!("../../../schemas/records/kamf-task.json");
+
 /// Violations that are named at most; a caller mends the first few and asks again.
 pub const VIOLATIONS: usize = 8;
 

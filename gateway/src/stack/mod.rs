@@ -16,7 +16,7 @@ use crate::config::{Config, Limits};
 use crate::exchange::{self, Cache, Front, Gateway, Sessions, Upstream};
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
-use crate::relay::{self, Abandoned, Appender, Dispatcher, Intake, Replies};
+use crate::relay::{self, Abandoned, Appender, Dispatcher, Intake, Replies, Tasks};
 use crate::schema::Schemas;
 use crate::upstream::{self, Upstreams};
 use crate::{admin, aggregate, edge};
@@ -49,7 +49,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     let dispatcher = Dispatcher {
         appender: Arc::clone(&relay.intake.appender),
         replies: Arc::clone(&relay.intake.replies),
-        caller: Arc::new(Upstream(upstreams.worker())),
+        caller: Arc::new(Upstream { worker: upstreams.worker(), tasks: Arc::clone(&relay.tasks) }),
         abandoned: Arc::clone(&relay.intake.abandoned),
         metrics: Arc::clone(&relay.metrics),
         in_flight: limits.in_flight,
@@ -60,6 +60,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     let stream = aggregate::Stream::start(store.log(), &config.prices, &registry)?;
     let mut site = site(&config, &registry, &store, &upstreams, &stream, began);
     site.checks.push(("dispatch", dispatching_check(joined)));
+    site.checks.push(("tasks", tasks_check(Arc::clone(&relay.tasks))));
     let serving_admin = tokio::spawn(admin.serve(Arc::new(site)));
 
     let edge_metrics = edge::Metrics::register(&registry)?;
@@ -82,9 +83,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     if tokio::time::timeout(limits.drain, dispatching).await.is_err() {
         tracing::warn!("deliveries are still under way; the log knows them and the next start goes on");
     }
-    let appender = Arc::clone(&relay.intake.appender);
-    tokio::task::spawn_blocking(move || appender.close()).await??;
+    let (appender, tasks) = (Arc::clone(&relay.intake.appender), Arc::clone(&relay.tasks));
+    tokio::task::spawn_blocking(move || appender.close().and(tasks.close())).await??;
     relay.reading.abort();
+    relay.reading_tasks.abort();
     stream.stop().await;
     upstreams.shutdown().await;
     serving_admin.abort();
@@ -96,8 +98,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
 /// The durable hop, running.
 struct Relay {
     intake: Intake,
+    tasks: Arc<Tasks>,
     metrics: Arc<relay::Metrics>,
     reading: JoinHandle<()>,
+    reading_tasks: JoinHandle<()>,
 }
 
 impl Relay {
@@ -119,9 +123,12 @@ impl Relay {
         )?;
         let (replies, consumer) = Replies::start(&log, Arc::clone(&metrics))?;
         let reading = tokio::spawn(Arc::clone(&replies).run(consumer));
+        let (tasks, reader) =
+            Tasks::start(&log, &replies, limits.tasks, config.log.task_retention, &metrics)?;
+        let reading_tasks = tokio::spawn(Arc::clone(&tasks).run(reader));
         let intake =
             Intake { appender: Arc::new(appender), replies, abandoned: Arc::new(Abandoned::default()) };
-        Ok(Self { intake, metrics, reading })
+        Ok(Self { intake, tasks, metrics, reading, reading_tasks })
     }
 }
 
@@ -140,6 +147,7 @@ fn gateway(
         limiter: RateLimiter::new(limits.rate).with_metrics(policy_metrics),
         schemas: Schemas::compile()?,
         intake: relay.intake.clone(),
+        tasks: Arc::clone(&relay.tasks),
         upstreams: Arc::clone(upstreams),
         agents: config.agents.iter().map(|(name, agent)| (name.clone(), agent.timeouts)).collect(),
         servers: config.servers.iter().map(|(name, server)| (name.clone(), server.timeouts)).collect(),
@@ -185,6 +193,13 @@ fn dispatching_check(joined: Arc<AtomicBool>) -> admin::Check {
     Arc::new(move || match joined.load(Ordering::Acquire) {
         true => Ok(()),
         false => Err("no partition of the requests is assigned to this gateway yet".to_owned()),
+    })
+}
+
+fn tasks_check(tasks: Arc<Tasks>) -> admin::Check {
+    Arc::new(move || match tasks.is_loaded() {
+        true => Ok(()),
+        false => Err("the tasks on the log are still being read".to_owned()),
     })
 }
 
