@@ -51,6 +51,7 @@ impl World {
             replication: 1,
             properties: BTreeMap::new(),
             acknowledge: Duration::from_secs(5),
+            task_retention: Duration::from_secs(3600),
         };
         let log = Log::connect(&settings, &broker.address().to_string()).await.unwrap();
         let producer = log.client_config().set("linger.ms", "5").create().unwrap();

@@ -37,6 +37,7 @@ fn config(agents: Vec<(&str, config::Agent)>, servers: Vec<(&str, config::Server
             replication: 1,
             properties: BTreeMap::new(),
             acknowledge: Duration::from_secs(5),
+            task_retention: Duration::from_secs(3600),
         },
         identity: config::Identity::default(),
         policies: None,
