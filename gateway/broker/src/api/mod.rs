@@ -24,13 +24,18 @@ pub(crate) use versions::unsupported;
 
 use crate::node::{Node, Peer};
 use crate::wire::answer::Answer;
+use crate::wire::outlet::{Outlet, Ticket};
+
+/// An answer that is still being made.
+pub(crate) type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// An answer, now or later.
 pub(crate) enum Reply {
     Now(Answer),
-    /// Waits for its batches to be synced; known apart from the rest because it is the most frequent and needs no box.
-    Produced(produce::Pending),
-    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    /// The committing thread hands it in.
+    Queued,
+    /// To be begun when the request is first in line.
+    Later(Later),
 }
 
 /// Who asks.
@@ -41,16 +46,18 @@ pub(crate) struct Asker {
     pub(crate) version: i16,
 }
 
-/// Answers a request. Appends are queued before this returns, so requests of one connection keep their order.
+/// Answers a request that has its place in line. Appends are queued before this returns, so requests of one connection
+/// keep their order.
 pub(crate) fn handle(
     node: &Arc<Node>,
     asker: &Asker,
     request: RequestKind,
     permit: Option<OwnedSemaphorePermit>,
+    (outlet, ticket): (&Arc<Outlet>, Ticket),
 ) -> Reply {
     let version = asker.version;
     let kind: ResponseKind = match request {
-        RequestKind::Produce(request) => return produce::handle(node, request, permit),
+        RequestKind::Produce(request) => return produce::handle(node, request, permit, outlet, ticket),
         RequestKind::Fetch(request) => {
             return later(fetch::handle(Arc::clone(node), request, version));
         }

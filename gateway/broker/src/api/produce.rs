@@ -1,23 +1,23 @@
 //! Produce: batches to the log.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Reply;
 use crate::node::Node;
 use crate::storage::batch::{BatchError, BatchHeader};
-use crate::storage::queue::{Append, AppendBatch, AppendError, Job, Outcome};
+use crate::storage::queue::{Append, AppendBatch, AppendError, Job, Line, Outcome, Settle};
 use crate::wire::answer::Answer;
+use crate::wire::outlet::{Outlet, Ticket};
 
 /// A produce request whose batches are queued.
-pub(crate) struct Pending {
-    answer: oneshot::Receiver<Vec<Outcome>>,
+struct Pending {
+    outlet: Arc<Outlet>,
+    ticket: Ticket,
     topics: Vec<(TopicName, Vec<Slot>)>,
 }
 
@@ -35,7 +35,13 @@ enum State {
 }
 
 /// Checks the batches and queues the good ones.
-pub(super) fn handle(node: &Node, request: ProduceRequest, permit: Option<OwnedSemaphorePermit>) -> Reply {
+pub(super) fn handle(
+    node: &Node,
+    request: ProduceRequest,
+    permit: Option<OwnedSemaphorePermit>,
+    outlet: &Arc<Outlet>,
+    ticket: Ticket,
+) -> Reply {
     let refusal = if !(-1..=1).contains(&request.acks) {
         Some(ResponseError::InvalidRequiredAcks)
     } else if request.transactional_id.is_some() {
@@ -71,13 +77,14 @@ pub(super) fn handle(node: &Node, request: ProduceRequest, permit: Option<OwnedS
         }
         topics.push((data.name, slots));
     }
-    let (reply, answer) = oneshot::channel();
-    if batches.is_empty() {
-        let _ = reply.send(Vec::new());
-    } else {
-        node.queue.push(Job::Append(Append { batches, reply, permit }));
+    let silent = request.acks == 0;
+    if batches.is_empty() && !silent {
+        return Reply::Now(answer(topics, Vec::new()).into());
     }
-    if request.acks == 0 { Reply::Now(Answer::Nothing) } else { Reply::Produced(Pending { answer, topics }) }
+    let pending = || -> Box<dyn Settle> { Box::new(Pending { outlet: Arc::clone(outlet), ticket, topics }) };
+    let reply = (!silent).then(pending);
+    node.queue.push(Job::Append(Append { batches, reply, permit }));
+    if silent { Reply::Now(Answer::Nothing) } else { Reply::Queued }
 }
 
 fn check(bytes: &[u8], largest: usize) -> Result<BatchHeader, ResponseError> {
@@ -92,14 +99,11 @@ fn check(bytes: &[u8], largest: usize) -> Result<BatchHeader, ResponseError> {
     })
 }
 
-impl Future for Pending {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        // The queue drops a request only when the broker stops: the client asks again, here or elsewhere.
-        let outcomes = ready!(Pin::new(&mut self.answer).poll(context)).unwrap_or_default();
-        let topics = std::mem::take(&mut self.topics);
-        Poll::Ready(answer(topics, outcomes).into())
+impl Settle for Pending {
+    fn settle(self: Box<Self>, outcomes: Vec<Outcome>) -> Arc<dyn Line> {
+        let Pending { outlet, ticket, topics } = *self;
+        outlet.answer(ticket, answer(topics, outcomes).into());
+        outlet
     }
 }
 

@@ -5,9 +5,8 @@
 //! line, as in Kafka, where a connection has one request in work.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,25 +14,24 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind};
 use kafka_protocol::protocol::Decodable;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 
-use crate::api::{self, Asker, Reply};
+use crate::api::{self, Asker, Later, Reply};
 use crate::node::{Node, Peer};
-use crate::wire::answer::{self, Answer, EncodeError};
+use crate::wire::answer::Answer;
 use crate::wire::apis::{self, Api};
+use crate::wire::outlet::{Broken, Outlet, Ticket};
 use crate::wire::shape::{self, Malformed};
 use crate::wire::shapes;
 
-/// Requests begun but not answered; reading pauses above. Clients keep five or so in flight.
-const PIPELINE: usize = 64;
 /// Bytes of a request other than produce.
 const SMALL_REQUEST_BYTES: usize = 2 << 20;
 /// Room made for reading; most requests are far smaller.
 const READ_BYTES: usize = 16 << 10;
-/// Answers gathered before they are sent.
-const GATHER_BYTES: usize = 256 << 10;
 /// A client that takes none of its answer for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 /// API key, version, correlation id: the least that a request has.
@@ -55,64 +53,79 @@ pub(crate) enum Closed {
     #[error("a request cannot be decoded: {0}")]
     Undecodable(String),
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Broken(#[from] Broken),
     #[error("no request for a long time")]
     Idle,
     #[error("an answer was not taken in time")]
     Stuck,
 }
 
-/// A request in work.
-struct Waiting {
-    key: ApiKey,
-    version: i16,
-    correlation: i32,
-    reply: Reply,
-}
-
 /// An accepted connection.
 pub(crate) struct Connection {
     node: Arc<Node>,
-    stream: TcpStream,
     peer: Peer,
+    socket: OwnedReadHalf,
     inbox: BytesMut,
-    outbox: BytesMut,
-    waiting: VecDeque<Waiting>,
+    outlet: Arc<Outlet>,
+    /// Requests that begin when they are first in line, in order.
+    later: VecDeque<(Ticket, Later)>,
+    /// When a request came last.
+    asked: Instant,
 }
 
 impl Connection {
     pub(crate) fn new(node: Arc<Node>, stream: TcpStream, peer: Peer) -> Connection {
+        let (socket, out) = stream.into_split();
+        let (inbox, later) = (BytesMut::new(), VecDeque::new());
         Connection {
             node,
-            stream,
             peer,
-            inbox: BytesMut::new(),
-            outbox: BytesMut::new(),
-            waiting: VecDeque::new(),
+            socket,
+            inbox,
+            outlet: Arc::new(Outlet::new(out)),
+            later,
+            asked: Instant::now(),
         }
     }
 
     /// Serves until the client goes, something is wrong, or `stop` changes and what was queued is answered.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Closed> {
+        let patience = self.node.limits.idle;
+        let silence = tokio::time::sleep_until(self.asked + patience);
+        tokio::pin!(silence);
         loop {
+            let duty = self.outlet.send();
+            if let Some(broken) = duty.broken.then(|| self.outlet.broken()).flatten() {
+                return Err(broken.into());
+            }
             if self.inbox.capacity() - self.inbox.len() < READ_BYTES / 4 {
                 self.inbox.reserve(READ_BYTES);
             }
-            let Connection { stream, inbox, outbox, waiting, node, .. } = &mut self;
-            let idle = waiting.is_empty();
+            let Connection { socket, inbox, outlet, later, .. } = &mut self;
             tokio::select! {
                 biased;
-                encoded = poll_fn(|context| encode_ready(waiting, outbox, context)), if !idle => {
-                    encoded?;
-                    self.send().await?;
+                unstuck = tokio::time::timeout(WRITE_PATIENCE, outlet.unstick()), if duty.unstick => {
+                    unstuck.map_err(|_| Closed::Stuck)??;
                 }
-                read = stream.read_buf(inbox), if waiting.len() < PIPELINE => {
+                answer = poll_fn(|context| poll_first(later, context)), if duty.begin => {
+                    if let Some((ticket, _)) = self.later.pop_front() {
+                        self.outlet.answer(ticket, answer);
+                    }
+                }
+                read = socket.read_buf(inbox), if duty.read => {
                     if read? == 0 {
                         return Err(Closed::ByClient);
                     }
                     self.begin_all().await?;
                 }
-                () = tokio::time::sleep(node.limits.idle), if idle => return Err(Closed::Idle),
+                () = outlet.wanted() => {}
+                () = &mut silence => {
+                    let until = self.asked + patience;
+                    if duty.idle && until <= Instant::now() {
+                        return Err(Closed::Idle);
+                    }
+                    silence.as_mut().reset(until.max(Instant::now() + patience / 4));
+                }
                 _ = stop.changed() => return self.finish().await,
             }
         }
@@ -138,56 +151,49 @@ impl Connection {
             }
             self.inbox.advance(4);
             let frame = self.inbox.split_to(bytes).freeze();
-            let waiting = self.begin(frame).await?;
-            self.waiting.push_back(waiting);
+            self.asked = Instant::now();
+            self.begin(frame).await?;
         }
         Ok(())
     }
 
-    async fn begin(&mut self, mut frame: Bytes) -> Result<Waiting, Closed> {
+    async fn begin(&mut self, mut frame: Bytes) -> Result<(), Closed> {
         let mut head = &frame[..HEAD_BYTES];
         let (key, version, correlation) = (head.get_i16(), head.get_i16(), head.get_i32());
         let api = match apis::find(key) {
             Some(api) if (api.min..=api.max).contains(&version) => api,
             Some(Api { key: ApiKey::ApiVersions, .. }) => {
-                let reply = Reply::Now(api::unsupported().into());
-                return Ok(Waiting { key: ApiKey::ApiVersions, version: 0, correlation, reply });
+                let ticket = self.outlet.enter(ApiKey::ApiVersions, 0, correlation);
+                self.outlet.answer(ticket, api::unsupported().into());
+                return Ok(());
             }
             _ => return Err(Closed::NotSpoken { key, version }),
         };
         let permit = if api.key == ApiKey::Produce { permit(&self.node, frame.len()).await } else { None };
         let (client, request) = decode(api, version, &mut frame)?;
         let asker = Asker { peer: self.peer, client, version };
-        let reply = api::handle(&self.node, &asker, request, permit);
-        Ok(Waiting { key: api.key, version, correlation, reply })
-    }
-
-    async fn send(&mut self) -> Result<(), Closed> {
-        if self.outbox.is_empty() {
-            return Ok(());
-        }
-        match tokio::time::timeout(WRITE_PATIENCE, self.stream.write_all(&self.outbox)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(Closed::Stuck),
-        }
-        // A large answer does not leave its memory behind.
-        if self.outbox.capacity() > GATHER_BYTES {
-            self.outbox = BytesMut::new()
-        } else {
-            self.outbox.clear()
+        let ticket = self.outlet.enter(api.key, version, correlation);
+        match api::handle(&self.node, &asker, request, permit, (&self.outlet, ticket)) {
+            Reply::Now(answer) => self.outlet.answer(ticket, answer),
+            Reply::Queued => {}
+            Reply::Later(answer) => {
+                self.outlet.make_lazy(ticket);
+                self.later.push_back((ticket, answer));
+            }
         }
         Ok(())
     }
 
     /// The broker stops: appends that were begun are answered, waits are given up.
     async fn finish(&mut self) -> Result<(), Closed> {
-        while let Some(waiting) = self.waiting.front_mut() {
-            if matches!(waiting.reply, Reply::Later(_)) {
-                break;
+        self.outlet.tell_all();
+        loop {
+            let duty = self.outlet.send();
+            if duty.idle || duty.begin || duty.unstick || duty.broken {
+                return Ok(());
             }
-            poll_fn(|context| encode_ready(&mut self.waiting, &mut self.outbox, context)).await?;
+            self.outlet.wanted().await;
         }
-        self.send().await
     }
 }
 
@@ -196,38 +202,9 @@ async fn permit(node: &Node, bytes: usize) -> Option<OwnedSemaphorePermit> {
     Arc::clone(&node.pending).acquire_many_owned(node.permits(bytes)).await.ok()
 }
 
-/// Encodes the answers that are ready, in order; pending when there is none.
-fn encode_ready(
-    waiting: &mut VecDeque<Waiting>,
-    outbox: &mut BytesMut,
-    context: &mut Context<'_>,
-) -> Poll<Result<(), Closed>> {
-    let mut some = false;
-    while outbox.len() < GATHER_BYTES
-        && let Some(first) = waiting.front_mut()
-    {
-        let Poll::Ready(answer) = first.reply.poll_answer(context) else {
-            break;
-        };
-        let encoded = answer::encode(&answer, first.key, first.version, first.correlation, outbox);
-        if let Err(error) = encoded {
-            tracing::error!(api = ?first.key, version = first.version, %error, "an answer cannot be encoded; the connection is closed");
-            return Poll::Ready(Err(error.into()));
-        }
-        waiting.pop_front();
-        some = true;
-    }
-    if some { Poll::Ready(Ok(())) } else { Poll::Pending }
-}
-
-impl Reply {
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
-        match self {
-            Reply::Now(answer) => Poll::Ready(std::mem::replace(answer, Answer::Nothing)),
-            Reply::Produced(pending) => Pin::new(pending).poll(context),
-            Reply::Later(answer) => answer.as_mut().poll(context),
-        }
-    }
+/// The answer of the first request that waits for its turn; its turn has come.
+fn poll_first(later: &mut VecDeque<(Ticket, Later)>, context: &mut Context<'_>) -> Poll<Answer> {
+    later.front_mut().map_or(Poll::Pending, |(_, answer)| answer.as_mut().poll(context))
 }
 
 /// Decodes a request whose API and version are known, after a check of its shape.

@@ -1,25 +1,18 @@
-//! What a round has to tell those who wait for it, handed to the connections' thread at once.
+//! What a round has to tell the tasks that wait for it, handed to the connections' thread at once.
 //!
 //! Waking a task of another thread costs a system call each time, and that thread may wake and sleep again between
-//! two of them. So the committing thread leaves all answers of a round here and wakes one task, which passes them on
-//! within its own thread, where waking is cheap.
+//! two of them. So the committing thread leaves all wake-ups of a round here and wakes one task, which passes them on
+//! within its own thread, where waking is cheap. Answers to producers do not come this way: their lines send at once.
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::partition::Arrival;
-use super::queue::Outcome;
 use crate::sync::lock;
 
 /// One thing to tell.
 pub(crate) enum Delivery {
-    /// The outcomes of a produce request; its share of the waiting bytes is given back with them.
-    Produced {
-        reply: oneshot::Sender<Vec<Outcome>>,
-        outcomes: Vec<Outcome>,
-        permit: Option<OwnedSemaphorePermit>,
-    },
     /// Whether offsets were committed.
     Committed(oneshot::Sender<bool>, bool),
     /// A fetch that waits can have records.
@@ -30,10 +23,6 @@ impl Delivery {
     fn deliver(self) {
         match self {
             // Whoever asked may be gone.
-            Delivery::Produced { reply, outcomes, permit } => {
-                drop(permit);
-                let _ = reply.send(outcomes);
-            }
             Delivery::Committed(reply, done) => drop(reply.send(done)),
             Delivery::Arrived(arrival) => arrival.wake(),
         }

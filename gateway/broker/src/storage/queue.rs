@@ -26,13 +26,24 @@ pub(crate) struct AppendBatch {
 }
 
 /// The batches of one produce request.
-#[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) batches: Vec<AppendBatch>,
-    /// One outcome for each batch, sent when all is synced.
-    pub(crate) reply: oneshot::Sender<Vec<Outcome>>,
+    /// Takes one outcome for each batch when all is synced; nobody wants to know them without it.
+    pub(crate) reply: Option<Box<dyn Settle>>,
     /// Share of the bytes that may wait here.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Makes an answer of what became of a produce request.
+pub(crate) trait Settle: Send {
+    /// Hands the answer in, to leave when the line returned is next told to send.
+    fn settle(self: Box<Self>, outcomes: Vec<Outcome>) -> Arc<dyn Line>;
+}
+
+/// The way back to a client.
+pub(crate) trait Line: Send + Sync {
+    /// Sends the answers that are ready and first in line. Never waits.
+    fn send(&self);
 }
 
 /// First offset of the batch in the log, or why it is not there.
@@ -95,6 +106,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// The committing thread waits; it need not be woken otherwise.
+    asleep: bool,
     closed: bool,
 }
 
@@ -106,8 +119,10 @@ impl Queue {
             return;
         }
         state.jobs.push_back(job);
-        // The thread sleeps only while the queue is empty.
-        if state.jobs.len() == 1 {
+        let asleep = std::mem::take(&mut state.asleep);
+        // Woken under the lock, it would have to wait for it.
+        drop(state);
+        if asleep {
             self.arrived.notify_one();
         }
     }
@@ -133,6 +148,7 @@ impl Queue {
             if state.closed || left.is_zero() {
                 return !state.closed;
             }
+            state.asleep = true;
             state =
                 self.arrived.wait_timeout(state, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }

@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch;
 use super::committer::Committer;
 use super::delivery::Delivery;
 use super::partition::{Partition, Staged};
 use super::producers::Sequence;
-use super::queue::{Append, AppendBatch, AppendError, OffsetsAppend, Outcome};
+use super::queue::{Append, AppendBatch, AppendError, Line, OffsetsAppend, Outcome, Settle};
 use super::segment::Segment;
 use super::wal::{self, Target};
 use crate::sync::lock;
@@ -29,20 +29,39 @@ pub(crate) struct Round {
 
 /// A produce request that waits for the round.
 struct Request {
-    reply: oneshot::Sender<Vec<Outcome>>,
+    reply: Option<Box<dyn Settle>>,
     outcomes: Vec<(Arc<Partition>, Outcome)>,
     /// Given back when the request is answered.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Request {
-    /// Its answer, given the partitions whose writes failed.
-    fn answer(self, failed: &[u64]) -> Delivery {
+    /// Hands in its answer, given the partitions whose writes failed.
+    fn settle(self, failed: &[u64]) -> Option<Arc<dyn Line>> {
+        drop(self.permit);
         let outcome = |(partition, outcome): (Arc<Partition>, Outcome)| {
             if failed.contains(&partition.log) { Err(AppendError::Storage) } else { outcome }
         };
         let outcomes = self.outcomes.into_iter().map(outcome).collect();
-        Delivery::Produced { reply: self.reply, outcomes, permit: self.permit }
+        self.reply.map(|reply| reply.settle(outcomes))
+    }
+}
+
+/// Answers all requests: each connection once, as its requests come one after the other.
+fn answer_all(requests: Vec<Request>, failed: &[u64]) {
+    let mut last: Option<Arc<dyn Line>> = None;
+    for line in requests.into_iter().filter_map(|request| request.settle(failed)) {
+        match &last {
+            Some(same) if Arc::ptr_eq(same, &line) => {}
+            _ => {
+                if let Some(before) = last.replace(line) {
+                    before.send();
+                }
+            }
+        }
+    }
+    if let Some(line) = last {
+        line.send();
     }
 }
 
@@ -110,8 +129,7 @@ impl Round {
 impl Committer {
     /// Writes, syncs, shows and answers a round.
     pub(crate) fn commit(&mut self, round: Round) {
-        let mut frame = BytesMut::with_capacity(wal::FRAME_BYTES + round.bytes);
-        frame.resize(wal::FRAME_BYTES, 0);
+        let mut frame = wal::frame(round.bytes);
         let mut failed: Vec<u64> = Vec::new();
         let mut regions = Vec::with_capacity(round.touched.len());
         for partition in round.touched {
@@ -136,7 +154,7 @@ impl Committer {
             self.health.accepted();
         }
         self.offsets_journal.bytes += journal_grew;
-        let mut deliveries = Vec::with_capacity(round.requests.len() + 4);
+        let mut deliveries = Vec::new();
         publish(regions, frame, &mut deliveries);
         for offsets in round.offsets {
             let done = journal_grew > 0;
@@ -145,7 +163,7 @@ impl Committer {
             }
             deliveries.extend(offsets.reply.map(|reply| Delivery::Committed(reply, done)));
         }
-        deliveries.extend(round.requests.into_iter().map(|request| request.answer(&failed)));
+        answer_all(round.requests, &failed);
         self.deliveries.leave(&mut deliveries);
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::super::batch::BatchHeader;
 use super::super::committer::Committer;
@@ -26,20 +25,37 @@ fn partition(committer: &Committer, index: i32) -> Arc<Partition> {
     committer.catalog.partition("t", index).unwrap()
 }
 
+/// Keeps outcomes for a test.
+#[derive(Default)]
+struct Kept(std::sync::Mutex<Vec<Outcome>>);
+
+impl Line for Kept {
+    fn send(&self) {}
+}
+
+struct Keep(Arc<Kept>);
+
+impl Settle for Keep {
+    fn settle(self: Box<Self>, outcomes: Vec<Outcome>) -> Arc<dyn Line> {
+        *lock(&self.0.0) = outcomes;
+        self.0
+    }
+}
+
 /// Commits a round of batches and returns their outcomes.
 fn commit(committer: &mut Committer, batches: &[(i32, Bytes)]) -> Vec<Outcome> {
-    let (reply, mut answer) = oneshot::channel();
+    let kept = Arc::new(Kept::default());
     let batches = batches.iter().map(|(index, bytes)| AppendBatch {
         partition: partition(committer, *index),
         header: BatchHeader::check(bytes).unwrap(),
         bytes: bytes.clone(),
     });
-    let append = Append { batches: batches.collect(), reply, permit: None };
+    let append =
+        Append { batches: batches.collect(), reply: Some(Box::new(Keep(Arc::clone(&kept)))), permit: None };
     let mut round = Round::default();
     round.add(append);
     committer.commit(round);
-    committer.deliveries.pass_on();
-    answer.try_recv().unwrap()
+    std::mem::take(&mut *lock(&kept.0))
 }
 
 fn with_topic(folder: &std::path::Path) -> (Committer, Directory) {

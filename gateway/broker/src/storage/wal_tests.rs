@@ -1,7 +1,7 @@
 use super::*;
 
 fn round(entries: &[(Target, &[u8])]) -> BytesMut {
-    let mut frame = BytesMut::zeroed(FRAME_BYTES);
+    let mut frame = frame(entries.iter().map(|(_, bytes)| ENTRY_BYTES + bytes.len()).sum());
     for (target, bytes) in entries {
         put_entry(*target, bytes.len(), &mut frame);
         frame.put_slice(bytes);
@@ -54,4 +54,23 @@ fn stops_at_a_torn_or_damaged_frame() {
         assert_eq!(replayed(folder.path()), [(1, b"first".to_vec())], "damage at {at}");
         file.write_all_at(&byte, at).unwrap();
     }
+}
+
+/// Whether past the page cache or through it, a frame is found again; also one that does not lie as it should.
+#[test]
+fn frames_are_whole_units_wherever_they_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wal = Wal::open(folder.path(), 1).unwrap();
+    wal.commit(&mut round(&[(target(1, 0), &[1; 700])])).unwrap();
+    assert_eq!(wal.position, 2 * UNIT as u64);
+    let mut astray = BytesMut::with_capacity(4 * UNIT);
+    let skipped = astray.as_ptr().align_offset(UNIT) + 1;
+    astray.resize(skipped, 0);
+    astray.extend_from_slice(&round(&[(target(2, 0), &[2; 100])]));
+    let mut astray = astray.split_off(skipped);
+    wal.commit(&mut astray).unwrap();
+    wal.files[0].direct = None;
+    wal.commit(&mut round(&[(target(3, 0), &[3; 10])])).unwrap();
+    let found = [(1, vec![1; 700]), (2, vec![2; 100]), (3, vec![3; 10])];
+    assert_eq!(replayed(folder.path()), found);
 }

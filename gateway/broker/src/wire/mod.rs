@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod apis;
+pub(crate) mod outlet;
 pub(crate) mod shape;
 pub(crate) mod shapes;
 
