@@ -19,4 +19,5 @@ mod readers;
 mod recount;
 mod sdk_a2a;
 mod sdk_mcp;
+mod tail;
 mod tasks;

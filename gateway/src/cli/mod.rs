@@ -9,6 +9,7 @@ pub mod top;
 mod http;
 mod print;
 mod reach;
+mod select;
 
 use std::io;
 

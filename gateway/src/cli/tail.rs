@@ -4,35 +4,47 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::print::{duration, plain};
+use super::select::{Select, is_outcome, outcomes};
 use super::{CliError, reach};
 use crate::aggregate::reader::{Partition, Polled, Reader};
+use crate::aggregate::row::micros;
 use crate::config::Config;
-use crate::relay::record::View;
+use crate::relay::record::{Kind, View};
 use crate::relay::{Log, Topic};
 
 /// Lines of one partition that are put in order with those of the others, at once.
 const MAX_GATHERED: usize = 1_000;
 
+const AFTER: &str = "Examples:
+  kamf tail --agent ledger --tool holdings            one tool of one server, as it is called
+  kamf tail --since 15m --outcome failed --no-follow  what failed in the last quarter of an hour
+  kamf tail --id 0193a5c2-7c1e-7000-8000-0123456789ab --from-beginning --no-follow
+  kamf tail --json --kind terminal | jq -c 'select(.duration_us > 1000000)'
+
+A record must pass all filters that are given. --outcome looks at the ends of exchanges only.";
+
+/// How long after a time a record of it may come, at the latest.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
 /// Follows requests and events, from now on unless told otherwise.
 #[derive(Debug, Default, clap::Args)]
+#[command(after_help = AFTER)]
 pub struct Args {
-    /// Only this agent or MCP server
-    #[arg(long)]
-    pub agent: Option<String>,
-    /// Only this caller
-    #[arg(long)]
-    pub principal: Option<String>,
-    /// Only this method, as it stands on the wire
-    #[arg(long)]
-    pub method: Option<String>,
-    /// Only records of this kind: request, cancel, started, event, terminal or refusal
-    #[arg(long)]
+    #[command(flatten)]
+    pub select: Select,
+    /// Only records of this kind
+    #[arg(long, help_heading = "Filters", value_parser = kinds())]
     pub kind: Option<String>,
+    /// Only ends with this state (completed, failed, ...) or reason (upstream_timeout, ...)
+    #[arg(long, help_heading = "Filters", value_name = "STATE|REASON", hide_possible_values = true,
+          visible_aliases = ["state", "reason"], value_parser = outcomes())]
+    pub outcome: Option<String>,
     /// Everything that the log has, then what comes
-    #[arg(long)]
+    #[arg(long, conflicts_with = "since")]
     pub from_beginning: bool,
     /// End when everything that the log has was shown
     #[arg(long)]
@@ -40,6 +52,10 @@ pub struct Args {
     /// One JSON object for each record
     #[arg(long)]
     pub json: bool,
+}
+
+fn kinds() -> PossibleValuesParser {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::as_str))
 }
 
 /// Prints until it is ended.
@@ -59,7 +75,13 @@ pub(super) fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(),
     for partition in 0..log.partitions() {
         for topic in [Topic::Requests, Topic::Events] {
             let extent = reader.extent(topic, partition)?;
-            places.push((topic, partition, if args.from_beginning { extent.low } else { extent.high }));
+            let first = match args.select.since {
+                // A record is never written before the time that it tells of.
+                Some(since) => reader.offset_at(topic, partition, micros(since))?,
+                None if args.from_beginning => extent.low,
+                None => extent.high,
+            };
+            places.push((topic, partition, first));
             ends.push(extent.high);
         }
     }
@@ -77,7 +99,8 @@ pub(super) fn follow(log: &Log, args: &Args, out: &mut impl Write) -> Result<(),
             out.flush()?;
         }
         let read_out = queues.iter().zip(&ends).all(|(queue, end)| queue.next >= *end);
-        if args.no_follow && read_out {
+        let over = |until| SystemTime::now().duration_since(until).is_ok_and(|ago| ago >= ON_ITS_WAY);
+        if read_out && (args.no_follow || args.select.until.is_some_and(over)) {
             return Ok(());
         }
         reader.serve(Duration::from_millis(if nothing { 50 } else { 0 }))?;
@@ -104,11 +127,10 @@ fn gather(queues: &mut [Partition], args: &Args) -> Result<Vec<(SystemTime, Stri
 impl Args {
     fn wants(&self, view: &View<'_>) -> bool {
         let fields = &view.fields;
-        let is = |filter: &Option<String>, value: &str| filter.as_deref().is_none_or(|want| want == value);
-        is(&self.agent, fields.agent)
-            && is(&self.principal, fields.principal)
-            && is(&self.method, fields.method)
-            && is(&self.kind, fields.kind.as_str())
+        let outcome = |want: &String| fields.end.is_some_and(|end| is_outcome(want, end.reason));
+        self.kind.as_deref().is_none_or(|want| want == fields.kind.as_str())
+            && self.outcome.as_ref().is_none_or(outcome)
+            && self.select.wants(view)
     }
 }
 

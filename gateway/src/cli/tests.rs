@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::select::Select;
 use super::{CliError, http, tail, top};
 use crate::admin::{Check, Server, Site};
 use crate::aggregate::Stream;
@@ -193,7 +194,8 @@ async fn tail_prints_a_line_for_each_record_that_passes_the_filters() {
             ends.iter()
                 .all(|line| serde_json::from_str::<Value>(line).unwrap()["kind"] == Kind::Terminal.as_str())
         );
-        let none = lines(tail::Args { principal: Some("nobody".to_owned()), ..tail::Args::default() });
+        let nobody = Select { principal: Some("nobody".to_owned()), ..Select::default() };
+        let none = lines(tail::Args { select: nobody, ..tail::Args::default() });
         assert_eq!(none.len(), 0);
         assert!(all.iter().any(|line| line.contains("analyst → ledger SendMessage completed")), "{all:?}");
     });
