@@ -17,6 +17,7 @@ mod faithful;
 mod kafka;
 mod readers;
 mod recount;
+mod retries;
 mod sdk_a2a;
 mod sdk_mcp;
 mod tail;

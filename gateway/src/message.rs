@@ -178,16 +178,25 @@ impl Operation {
 pub enum Mode {
     /// On the log before the upstream is called, and again before the client is answered.
     Relay,
+    /// As `relay`, but tried once: without a `started` record, so what a crash cuts off ends as `unknown`.
+    Journal,
     /// Recorded after the fact.
     Direct,
 }
 
 impl Mode {
+    pub const ALL: [Self; 3] = [Self::Relay, Self::Journal, Self::Direct];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Relay => "relay",
+            Self::Journal => "journal",
             Self::Direct => "direct",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text)
     }
 }
 

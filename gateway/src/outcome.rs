@@ -108,6 +108,7 @@ reasons! {
     UpstreamBroken       "upstream_broken"      Unknown   502   -31502  -31502  -31502 "The upstream went away in the middle; it may have acted.";
     UpstreamInvalid      "upstream_invalid"     Failed    502   -32006  -31502  -31502 "The upstream answered something that is no valid answer.";
     UpstreamTimeout      "upstream_timeout"     Expired   504   -31504  -31504  -31504 "The deadline passed; the upstream may have acted.";
+    Expired              "expired"              Expired   504   -31504  -31504  -31504 "The deadline passed before the upstream could be called; nothing was done.";
     Lost                 "lost"                 Unknown   502   -31502  -31502  -31502 "The gateway stopped during the call; the upstream may have acted.";
     Cancelled            "cancelled"            Cancelled 200   -32603  -32603  -32603 "The client cancelled it.";
     ClientGone           "client_gone"          Cancelled 503   -31503  -31503  -31503 "The client went away before there was an answer.";
@@ -160,6 +161,7 @@ impl Reason {
                 | Self::UpstreamBroken
                 | Self::UpstreamInvalid
                 | Self::UpstreamTimeout
+                | Self::Expired
                 | Self::Lost,
             ) => 200,
             _ => row.http,

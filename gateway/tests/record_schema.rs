@@ -40,6 +40,8 @@ fn records_keep_their_schema() {
             deadline: Some(SystemTime::UNIX_EPOCH),
             policies: Some("p"),
             lines,
+            repeatable: kind == Kind::Request,
+            attempt: u32::from(matches!(kind, Kind::Started | Kind::Retry)),
             sequence: u32::from(kind == Kind::Event),
             end: matches!(kind, Kind::Terminal | Kind::Refusal).then_some(end),
         };

@@ -100,7 +100,13 @@ impl Recorder {
 
     /// Does for each call what `plan` says.
     pub(crate) async fn start(plan: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let anywhere = "127.0.0.1:0".parse().expect("an address");
+        Self::at(anywhere, plan).await
+    }
+
+    /// The same, at a given address: one that was down comes up.
+    pub(crate) async fn at(address: SocketAddr, plan: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let state = Arc::new(State { address, seen: Mutex::default(), plan: Box::new(plan) });
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));

@@ -95,6 +95,8 @@ impl World {
             key: None,
             deadline: Some(ended + Duration::from_secs(60)),
             policies: Some("readers"),
+            repeatable: false,
+            attempt: 0,
             sequence: 0,
             lines: false,
             end: None,

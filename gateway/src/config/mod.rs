@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::message::Name;
 
+mod delivery;
 mod identity;
 mod limits;
 mod listen;
@@ -27,13 +28,14 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use delivery::{Breaker, Delivery, Retry, Route};
 pub use identity::{Anonymous, ApiKey, Identity, JwtIssuer};
 pub use limits::{Limits, Rate};
 pub use listen::{Admin, Public, Tls};
 pub use log::Log;
 pub use mistakes::{Mistake, Mistakes, Place};
 pub use prices::{ModelPrice, Prices};
-pub use run::{Delivery, Telemetry};
+pub use run::Telemetry;
 pub use upstreams::{Agent, Mcp, Prefix, Process, Server, Timeouts, Transport};
 pub use value::{Secret, hash_key};
 
@@ -129,7 +131,7 @@ fn read_config(group: &mut Group<'_>) -> Config {
     let (mut servers, names) =
         group.get("mcpServers").map(|field| upstreams::read_servers(&field)).unwrap_or_default();
     let mcp = section(group, "mcp", |group| upstreams::read_mcp(group, &mut servers, &names));
-    let delivery = section(group, "delivery", run::read_delivery).unwrap_or_default();
+    let delivery = section(group, "delivery", delivery::read).unwrap_or_default();
     let limits = section(group, "limits", limits::read).unwrap_or_default();
     let prices = section(group, "prices", prices::read).unwrap_or_default();
     let telemetry = section(group, "telemetry", run::read_telemetry).unwrap_or_default();

@@ -21,7 +21,7 @@ fn nothing_is_a_configuration() {
     let config = read("").unwrap();
     assert_eq!(config.public.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
-    assert_eq!(config.delivery.default, Mode::Relay);
+    assert_eq!(config.delivery.default.mode, Mode::Relay);
     assert_eq!(config.limits.body_bytes, 1024 * 1024);
     assert_eq!(config.public.base_url("127.0.0.1:1".parse().unwrap()), "http://127.0.0.1:1");
 }
@@ -235,4 +235,31 @@ fn a_missing_file_says_how_to_name_another() {
 fn a_hosts_json_file_reads_as_it_is_tabs_and_all() {
     let json = "{\n\t\"mcpServers\": {\n\t\t\"a\": {\n\t\t\t\"command\": \"c\",\n\t\t\t\"args\": [\n\t\t\t\t\"x y\"\n\t\t\t]\n\t\t}\n\t}\n}\n";
     assert_eq!(read(json).unwrap().servers.len(), 1);
+}
+
+#[test]
+fn a_route_is_a_mode_or_settings_and_takes_the_rest_from_all() {
+    let servers = "mcpServers: {a: {command: c}, b: {command: c}, c: {command: c}}\n";
+    let text = format!(
+        "{servers}delivery:\n  default: journal\n  queue: 7\n  retry: {{max: 9s}}\n  routes:\n    a: direct\n    \
+         b: {{idempotent: true, retry: {{first: 1s}}, breaker: {{failures: 2}}}}\n"
+    );
+    let delivery = read(&text).unwrap().delivery;
+    let (a, b, c) = (delivery.route("a"), delivery.route("b"), delivery.route("c"));
+    assert_eq!((a.mode, b.mode, c.mode), (Mode::Direct, Mode::Journal, Mode::Journal));
+    assert_eq!((a.queue, b.queue), (7, 7));
+    assert_eq!((b.idempotent, c.idempotent, b.trusted), (true, false, false));
+    assert_eq!((b.retry.first, b.retry.max), (Duration::from_secs(1), Duration::from_secs(9)));
+    assert_eq!((b.breaker.failures, c.breaker.failures), (2, 5));
+    for (wrong, says) in [
+        ("default: later", "none of relay, journal, direct"),
+        ("retry: {first: 2s, max: 1s}", "`max` is shorter than `first`"),
+        ("retry: {budget: 2000}", "no whole number from 0 to 1000"),
+        ("queue: 0", "no whole number from 1"),
+        ("routes: {a: {idempotant: true}}", "did you mean `idempotent`?"),
+        ("routes: {a: {breaker: {failure: 1}}}", "did you mean `failures`?"),
+    ] {
+        let found = mistakes(&format!("{servers}delivery: {{{wrong}}}"));
+        assert!(found.len() == 1 && found[0].contains(says), "{wrong}: {found:?}");
+    }
 }

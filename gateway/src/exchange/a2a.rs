@@ -40,6 +40,7 @@ pub(super) async fn post(front: &Front, agent: &str, request: Request<Incoming>)
     };
     let route = Route {
         mode: front.mode(agent, parsed.operation),
+        repeatable: gateway.delivery.route(agent).idempotent,
         key: parsed.task_id().or(parsed.context_id()).map(str::to_owned),
         tool: None,
         total: timeouts.total,
@@ -98,7 +99,7 @@ async fn judge(front: &Front, parsed: Parsed, principal: Principal, route: Route
     let pending =
         Pending { streams: operation.streams(), id, body, admitted, cancel: Arc::default(), running: None };
     match pending.admitted.mode {
-        Mode::Relay => relayed::run(front, pending, ending).await,
+        Mode::Relay | Mode::Journal => relayed::run(front, pending, ending).await,
         Mode::Direct => direct::run(front, pending, ending).await,
     }
 }

@@ -5,24 +5,47 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use memchr::memmem::Finder;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use crate::message::{Protocol, RelayId};
+use crate::config::{Delivery, Retry};
+use crate::message::{Mode, Protocol, RelayId};
+use crate::outcome::Reason;
 use crate::protocol::splice;
 use crate::protocol::{self, request_id};
 use crate::relay::record::View;
 use crate::relay::{Admitted, Answer, Caller, Failure, Message, Tasks};
-use crate::upstream::{self, Call, CallError, Worker};
+use crate::upstream::{self, Call, CallError, Closed, Gate, Place, Worker};
 
 /// Calls upstreams for the dispatcher.
 pub struct Upstream {
     pub worker: Worker,
     pub tasks: Arc<Tasks>,
+    pub delivery: Delivery,
 }
 
 impl Caller for Upstream {
-    async fn call(&self, admitted: &Admitted, body: Bytes, deadline: Instant) -> Result<Answer, Failure> {
-        call(&self.worker, &self.tasks, admitted, body, deadline).await
+    type Place = Place;
+
+    async fn enter(&self, admitted: &Admitted, attempt: u32) -> Result<Place, Failure> {
+        let gate = gate(&self.worker, admitted)?;
+        match admitted.mode {
+            Mode::Relay => Ok(gate.enter(attempt).await),
+            Mode::Journal | Mode::Direct => gate.enter_open().await.map_err(|closed| shut(&closed)),
+        }
+    }
+
+    async fn call(
+        &self,
+        admitted: &Admitted,
+        body: Bytes,
+        deadline: Instant,
+        place: Place,
+    ) -> Result<Answer, Failure> {
+        call_in(&self.worker, &self.tasks, admitted, body, deadline, place).await
+    }
+
+    fn retry(&self, admitted: &Admitted) -> Retry {
+        self.delivery.route(&admitted.agent).retry
     }
 
     fn explain(&self, admitted: &Admitted, request: &Bytes, failure: &Failure) -> Bytes {
@@ -39,13 +62,26 @@ impl Caller for Upstream {
     }
 }
 
-/// Calls the upstream of `admitted` through `worker`; `tasks` learns what is said of them.
+/// Calls the upstream of `admitted` at once, when it takes a call; `tasks` learns what is said of them.
 pub(super) async fn call(
     worker: &Worker,
     tasks: &Arc<Tasks>,
     admitted: &Admitted,
     body: Bytes,
     deadline: Instant,
+) -> Result<Answer, Failure> {
+    let entered = timeout_at(deadline, gate(worker, admitted)?.enter_open()).await;
+    let place = entered.map_err(|_| Failure::plain(Reason::Expired))?.map_err(|closed| shut(&closed))?;
+    call_in(worker, tasks, admitted, body, deadline, place).await
+}
+
+async fn call_in(
+    worker: &Worker,
+    tasks: &Arc<Tasks>,
+    admitted: &Admitted,
+    body: Bytes,
+    deadline: Instant,
+    mut place: Place,
 ) -> Result<Answer, Failure> {
     let call = Call {
         upstream: admitted.agent.clone(),
@@ -57,7 +93,7 @@ pub(super) async fn call(
         traceparent: admitted.traceparent.clone(),
         relay_id: admitted.id,
     };
-    match worker.call(call).await {
+    match worker.call(call, &mut place).await {
         Ok(upstream::Answer::Unary(body)) => {
             tasks.note(admitted, &body);
             Ok(Answer::Unary(message(body, true)))
@@ -65,18 +101,32 @@ pub(super) async fn call(
         Ok(upstream::Answer::Stream(events)) => {
             let learner =
                 (admitted.dialect.protocol() == Protocol::A2a).then(|| (Arc::clone(tasks), admitted.clone()));
-            Ok(Answer::Stream(Box::pin(events.map(move |event| match event {
-                Ok(event) => {
-                    if let Some((tasks, admitted)) = &learner {
-                        tasks.note(admitted, &event.body);
-                    }
-                    Ok(message(event.body, event.last))
+            // A stream of an agent may stay open for days; what is bounded is the work that somebody waits for.
+            let place = Some(place).filter(|_| !admitted.operation.streams());
+            Ok(Answer::Stream(Box::pin(events.map(move |event| {
+                let _place = &place;
+                let event = event.map_err(|error| failure(&error))?;
+                if let Some((tasks, admitted)) = &learner {
+                    tasks.note(admitted, &event.body);
                 }
-                Err(error) => Err(failure(&error)),
+                Ok(message(event.body, event.last))
             }))))
         }
         Err(error) => Err(failure(&error)),
     }
+}
+
+fn gate<'a>(worker: &'a Worker, admitted: &Admitted) -> Result<&'a Arc<Gate>, Failure> {
+    let unknown = || failure(&CallError::Unknown { upstream: admitted.agent.clone() });
+    worker.gate(&admitted.agent).ok_or_else(unknown)
+}
+
+fn shut(closed: &Closed) -> Failure {
+    let reason = match closed {
+        Closed::Full(_) => Reason::Overloaded,
+        Closed::Open(_) => Reason::UpstreamUnreachable,
+    };
+    Failure { reason, message: closed.to_string() }
 }
 
 fn message(body: Bytes, last: bool) -> Message {

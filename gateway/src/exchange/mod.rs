@@ -112,8 +112,7 @@ impl Front {
     fn mode(&self, upstream: &str, operation: Operation) -> Mode {
         match operation {
             Operation::Send | Operation::Stream | Operation::CallTool => {
-                let delivery = &self.gateway.delivery;
-                delivery.routes.get(upstream).copied().unwrap_or(delivery.default)
+                self.gateway.delivery.route(upstream).mode
             }
             _ => Mode::Direct,
         }

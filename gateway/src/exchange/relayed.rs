@@ -43,6 +43,10 @@ pub(super) struct Pending {
 pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> Response<Body> {
     let gateway = &front.gateway;
     let admitted = Arc::clone(&pending.admitted);
+    if let Some(Err(full)) = gateway.upstreams.gate(&admitted.agent).map(|gate| gate.room()) {
+        ending.set(Reason::Overloaded);
+        return refused(&pending, Reason::Overloaded, &full.to_string());
+    }
     let waiting = match gateway.intake.accept(&admitted, &pending.body).await {
         Ok(waiting) => waiting,
         Err(error) => {

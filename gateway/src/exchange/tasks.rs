@@ -36,6 +36,6 @@ pub(super) async fn place(
     }
     Ok(match admitted.mode {
         Mode::Direct => place.or_else(|| Some(gateway.intake.partition(admitted))),
-        Mode::Relay => place,
+        Mode::Relay | Mode::Journal => place,
     })
 }

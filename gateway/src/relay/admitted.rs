@@ -19,6 +19,8 @@ pub struct Admitted {
     pub operation: Operation,
     pub tool: Option<Name>,
     pub mode: Mode,
+    /// It may be carried out more than once.
+    pub repeatable: bool,
     /// Task, context or session that orders it; its own id when there is none.
     pub key: Option<String>,
     /// Where its records go, when something else than the key says so: that of its task.
@@ -59,6 +61,8 @@ impl Admitted {
             key: self.key.as_deref(),
             deadline: (kind == Kind::Request).then_some(self.deadline),
             policies: (!self.policies.is_empty()).then_some(&*self.policies),
+            repeatable: self.repeatable && kind == Kind::Request,
+            attempt: 0,
             sequence: 0,
             lines: false,
             end: None,
@@ -96,6 +100,7 @@ impl Admitted {
             operation: Operation::from_method(fields.dialect, fields.method)?,
             tool: fields.tool.map(Name::from),
             mode: fields.mode,
+            repeatable: fields.repeatable,
             key: fields.key.map(str::to_owned),
             partition: Some(view.partition),
             policies: fields.policies.unwrap_or_default().into(),
@@ -103,5 +108,33 @@ impl Admitted {
             deadline: fields.deadline.unwrap_or(fields.time + Duration::from_secs(60)),
             request_bytes: view.body.len() as u64,
         })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A request like any other.
+    pub(in crate::relay) fn admitted() -> Admitted {
+        Admitted {
+            id: RelayId::generate(),
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            parent_span: None,
+            principal: "analyst".into(),
+            tenant: "demo".into(),
+            agent: "advisor".into(),
+            dialect: Dialect::A2aV10,
+            operation: Operation::Send,
+            tool: None,
+            mode: Mode::Relay,
+            repeatable: false,
+            key: None,
+            partition: None,
+            policies: "".into(),
+            at: SystemTime::UNIX_EPOCH,
+            deadline: SystemTime::UNIX_EPOCH + Duration::from_secs(60),
+            request_bytes: 2,
+        }
     }
 }

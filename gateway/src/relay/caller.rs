@@ -9,18 +9,34 @@ use tokio::time::Instant;
 
 use super::admitted::Admitted;
 use super::record::View;
+use crate::config::Retry;
 use crate::message::RelayId;
 use crate::outcome::Reason;
 
 /// Calls agents and servers. Dropping the future, or the stream, gives the call up.
 pub trait Caller: Send + Sync + 'static {
+    /// Room for one call at an upstream; given back when the call is over, or when it is dropped.
+    type Place: Send;
+
+    /// Waits until the upstream of `admitted` takes call number `attempt` (from 1): as long as it takes, unless the
+    /// mode is one in which nobody waits.
+    fn enter(
+        &self,
+        admitted: &Admitted,
+        attempt: u32,
+    ) -> impl Future<Output = Result<Self::Place, Failure>> + Send;
+
     /// Sends `body` to the upstream of `admitted` and waits for its first word.
     fn call(
         &self,
         admitted: &Admitted,
         body: Bytes,
         deadline: Instant,
+        place: Self::Place,
     ) -> impl Future<Output = Result<Answer, Failure>> + Send;
+
+    /// How long to wait between two attempts.
+    fn retry(&self, admitted: &Admitted) -> Retry;
 
     /// The error that a client of `admitted` is to see, in its own protocol.
     fn explain(&self, admitted: &Admitted, request: &Bytes, failure: &Failure) -> Bytes;

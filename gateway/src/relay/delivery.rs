@@ -1,35 +1,73 @@
 //! What is owed next to one accepted request: a state machine without clock and without I/O.
 //!
-//! The driver ([`super::dispatch`]) does one [`Step`] after the other and tells what came of it. All that decides
+//! The driver ([`super::drive`]) does one [`Step`] after the other and tells what came of it. All that decides
 //! whether a request is called, called again, or ended, and as what, is here.
 //!
 //! ```text
-//! Taken ─ Start ─ Call ─┬─ answer ──────────────── Finish ─ Done
-//!                       └─ messages ─ Event* ─ end ┘
+//! Taken ─ Enter ─ Start ─ Call ─┬─ answer ────────────────────── Finish ─ Done
+//!           ▲                   ├─ messages ─ Event* ─ end ──────┤
+//!           │                   ├─ final failure, no time left ──┘
+//!           └──── Rest ◄─ Retry ┴─ failure after which it may be sent again
 //! ```
 
+use super::record::{Fields, Kind};
+use crate::message::Mode;
 use crate::outcome::Reason;
 
 /// What the log already says about a request when it is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// A `started` record is there: the upstream may have acted.
+    /// A `started` record is there that no `retry` record took back: the upstream may have acted.
     pub started: bool,
     /// The last message of its stream that is there.
     pub sequence: u32,
+    /// Attempts that a `retry` record closed.
+    pub attempts: u32,
     /// Its terminal record is there.
     pub ended: bool,
+}
+
+impl History {
+    /// Takes in one of its records in `kamf.events`, in their order.
+    pub fn saw(&mut self, fields: &Fields<'_>) {
+        match fields.kind {
+            Kind::Started => self.started = true,
+            Kind::Retry => {
+                self.started = false;
+                self.attempts = self.attempts.max(fields.attempt);
+            }
+            Kind::Event => self.sequence = self.sequence.max(fields.sequence),
+            Kind::Terminal => self.ended = true,
+            Kind::Request | Kind::Cancel | Kind::Refusal => {}
+        }
+    }
+}
+
+/// How a request may be delivered; fixed when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    pub mode: Mode,
+    /// It may be carried out more than once.
+    pub repeatable: bool,
 }
 
 /// What happened since the last step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The request was read from the log. `late`: its deadline has passed already.
+    /// The request was read from the log.
     Taken {
         history: History,
+        /// It was on the log before this owner had its partition: another one may have had it in hand.
+        inherited: bool,
+        /// Its deadline has passed already.
         late: bool,
+        /// Its client was told that it was not accepted.
         abandoned: bool,
     },
+    /// The upstream takes one more call.
+    Entered,
+    /// The pause before the next attempt is over.
+    Rested,
     /// The append of the last step was acknowledged.
     Appended,
     /// The append of the last step was not acknowledged.
@@ -44,8 +82,11 @@ pub enum Input {
     },
     /// The upstream ended a stream in order, after its last message.
     Ended,
-    /// The call failed.
-    Failed(Reason),
+    /// The call failed, or there was none. `again`: there is time for another one.
+    Failed {
+        reason: Reason,
+        again: bool,
+    },
     DeadlinePassed,
     CancelAsked,
 }
@@ -53,14 +94,20 @@ pub enum Input {
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Wait until the upstream takes one more call.
+    Enter { attempt: u32 },
     /// Append the `started` record.
-    Start,
+    Start { attempt: u32 },
     /// Call the upstream and wait for its first word.
     Call,
     /// Wait for the upstream's next word.
     Next,
     /// Append the message at hand as number `sequence`.
     Event { sequence: u32 },
+    /// Append the `retry` record: the attempt is over, and another one follows.
+    Retry { attempt: u32 },
+    /// Wait a while before the next attempt.
+    Rest { attempt: u32 },
     /// Append the terminal record. `answer`: with the upstream's answer as its value.
     Finish { reason: Reason, answer: bool },
     /// Nothing is owed any more.
@@ -70,47 +117,70 @@ pub enum Step {
 /// One accepted request on its way.
 #[derive(Debug)]
 pub struct Delivery {
+    terms: Terms,
     last: Step,
+    /// The attempt at hand, from 1.
+    attempt: u32,
     sequence: u32,
+    /// Some attempt may have reached an upstream that acted.
+    acted: bool,
 }
 
 impl Delivery {
-    pub fn new() -> Self {
-        Self { last: Step::Done, sequence: 0 }
+    pub fn new(terms: Terms) -> Self {
+        Self { terms, last: Step::Done, attempt: 1, sequence: 0, acted: false }
     }
 
     /// The step that `input` leads to.
     pub fn next(&mut self, input: Input) -> Step {
         self.last = match (self.last, input) {
-            (_, Input::Taken { history, late, abandoned }) => self.take(history, late, abandoned),
+            (_, Input::Taken { history, inherited, late, abandoned }) => {
+                self.take(history, inherited, late, abandoned)
+            }
             // The request is not the log's fault: what must be on the log is tried until it is there.
             (step, Input::NotAppended) => step,
             (Step::Event { .. } | Step::Finish { .. }, Input::TooLarge) => {
-                Step::Finish { reason: Reason::UpstreamInvalid, answer: false }
+                self.finish(Reason::UpstreamInvalid)
             }
-            (Step::Start, Input::Appended) => Step::Call,
+            (Step::Enter { attempt }, Input::Entered) if self.terms.mode == Mode::Relay => {
+                Step::Start { attempt }
+            }
+            (Step::Enter { .. }, Input::Entered) | (Step::Start { .. }, Input::Appended) => Step::Call,
             (Step::Event { .. }, Input::Appended) => Step::Next,
+            (Step::Retry { attempt }, Input::Appended) => Step::Rest { attempt },
+            (Step::Rest { .. }, Input::Rested) => {
+                self.attempt += 1;
+                Step::Enter { attempt: self.attempt }
+            }
             (Step::Finish { .. }, Input::Appended) => Step::Done,
-            (Step::Call | Step::Next, input) => self.heard(input),
+            (Step::Enter { .. } | Step::Rest { .. }, Input::DeadlinePassed) => self.finish(Reason::Expired),
+            (Step::Enter { .. } | Step::Call | Step::Next | Step::Rest { .. }, input) => self.heard(input),
             // Asked to cancel, or out of time, between two steps: the answer on its way to the log stands.
             (step, _) => step,
         };
         self.last
     }
 
-    fn take(&mut self, history: History, late: bool, abandoned: bool) -> Step {
+    fn take(&mut self, history: History, inherited: bool, late: bool, abandoned: bool) -> Step {
         self.sequence = history.sequence;
+        self.attempt = history.attempts + 1;
+        // Whether the attempts that are over had reached the upstream is not on the log.
+        self.acted = history.started || (history.attempts > 0 && self.terms.repeatable);
+        let may_have_acted = match self.terms.mode {
+            Mode::Relay => history.started,
+            // Without `started` records nobody knows how far its last owner came.
+            Mode::Journal | Mode::Direct => inherited || history.started,
+        };
         if history.ended {
             Step::Done
-        } else if history.started {
-            // Nobody knows how far the upstream came, so it is not asked again.
-            Step::Finish { reason: Reason::Lost, answer: false }
+        } else if may_have_acted && (self.terms.mode != Mode::Relay || late || !self.may_repeat()) {
+            self.finish(Reason::Lost)
         } else if abandoned {
-            Step::Finish { reason: Reason::LogUnavailable, answer: false }
+            self.finish(Reason::LogUnavailable)
         } else if late {
-            Step::Finish { reason: Reason::UpstreamTimeout, answer: false }
+            self.finish(Reason::Expired)
         } else {
-            Step::Start
+            Step::Enter { attempt: self.attempt }
         }
     }
 
@@ -124,107 +194,43 @@ impl Delivery {
                 let reason = if error { Reason::UpstreamError } else { Reason::Completed };
                 Step::Finish { reason, answer: true }
             }
-            Input::Ended => Step::Finish { reason: Reason::Completed, answer: false },
-            Input::Failed(reason) => Step::Finish { reason, answer: false },
-            Input::DeadlinePassed => Step::Finish { reason: Reason::UpstreamTimeout, answer: false },
-            Input::CancelAsked => Step::Finish { reason: Reason::Cancelled, answer: false },
-            Input::Taken { .. } | Input::Appended | Input::NotAppended | Input::TooLarge => self.last,
+            Input::Ended => self.finish(Reason::Completed),
+            Input::Failed { reason, again } => self.failed(reason, again),
+            Input::DeadlinePassed => self.finish(Reason::UpstreamTimeout),
+            Input::CancelAsked => self.finish(Reason::Cancelled),
+            _ => self.last,
         }
     }
-}
 
-impl Default for Delivery {
-    fn default() -> Self {
-        Self::new()
+    fn failed(&mut self, reason: Reason, again: bool) -> Step {
+        let may_have_acted = matches!(reason, Reason::UpstreamTimeout | Reason::UpstreamBroken);
+        self.acted |= may_have_acted;
+        let harmless = match reason {
+            Reason::UpstreamUnreachable => self.sequence == 0,
+            _ => may_have_acted && self.may_repeat(),
+        };
+        match self.last {
+            _ if !again || !harmless || self.terms.mode != Mode::Relay => self.finish(reason),
+            Step::Enter { attempt } => Step::Rest { attempt },
+            _ => Step::Retry { attempt: self.attempt },
+        }
+    }
+
+    /// What a client has seen of a stream cannot be taken back by a second one.
+    fn may_repeat(&self) -> bool {
+        self.terms.repeatable && self.sequence == 0
+    }
+
+    fn finish(&self, reason: Reason) -> Step {
+        // The last attempt did nothing, but an earlier one may have.
+        let reason = match reason {
+            Reason::UpstreamUnreachable if self.acted => Reason::UpstreamBroken,
+            Reason::Expired if self.acted => Reason::UpstreamTimeout,
+            reason => reason,
+        };
+        Step::Finish { reason, answer: false }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const FRESH: Input = Input::Taken {
-        history: History { started: false, sequence: 0, ended: false },
-        late: false,
-        abandoned: false,
-    };
-
-    #[test]
-    fn a_unary_call_is_started_called_and_finished_once() {
-        let mut delivery = Delivery::new();
-        assert_eq!(delivery.next(FRESH), Step::Start);
-        assert_eq!(delivery.next(Input::Appended), Step::Call);
-        let finish = Step::Finish { reason: Reason::Completed, answer: true };
-        assert_eq!(delivery.next(Input::Answered { error: false }), finish);
-        assert_eq!(delivery.next(Input::NotAppended), finish);
-        assert_eq!(delivery.next(Input::Appended), Step::Done);
-    }
-
-    #[test]
-    fn messages_of_a_stream_are_numbered_from_one() {
-        let mut delivery = Delivery::new();
-        delivery.next(FRESH);
-        delivery.next(Input::Appended);
-        for sequence in 1..=3 {
-            assert_eq!(delivery.next(Input::Message), Step::Event { sequence });
-            assert_eq!(delivery.next(Input::Appended), Step::Next);
-        }
-        assert_eq!(delivery.next(Input::Ended), Step::Finish { reason: Reason::Completed, answer: false });
-    }
-
-    #[test]
-    fn a_call_that_was_under_way_in_a_crash_is_not_repeated() {
-        let history = History { started: true, sequence: 2, ended: false };
-        let step = Delivery::new().next(Input::Taken { history, late: false, abandoned: false });
-        assert_eq!(step, Step::Finish { reason: Reason::Lost, answer: false });
-    }
-
-    #[test]
-    fn what_was_not_started_is_delivered_unless_it_is_too_late_or_was_refused() {
-        let taken = |late, abandoned| Input::Taken { history: History::default(), late, abandoned };
-        assert_eq!(Delivery::new().next(taken(false, false)), Step::Start);
-        let finish = |reason| Step::Finish { reason, answer: false };
-        assert_eq!(Delivery::new().next(taken(true, false)), finish(Reason::UpstreamTimeout));
-        assert_eq!(Delivery::new().next(taken(false, true)), finish(Reason::LogUnavailable));
-    }
-
-    fn inputs() -> impl Strategy<Value = Input> {
-        prop_oneof![
-            Just(Input::Appended),
-            Just(Input::NotAppended),
-            Just(Input::TooLarge),
-            Just(Input::Message),
-            Just(Input::Answered { error: false }),
-            Just(Input::Answered { error: true }),
-            Just(Input::Ended),
-            Just(Input::Failed(Reason::UpstreamBroken)),
-            Just(Input::DeadlinePassed),
-            Just(Input::CancelAsked),
-        ]
-    }
-
-    proptest! {
-        /// Whatever happens in whatever order: never a call before `started` is on the log, at most one call, and
-        /// after the terminal record is acknowledged nothing.
-        #[test]
-        fn promises_hold_for_every_order_of_events(inputs in prop::collection::vec(inputs(), 0..40)) {
-            let mut delivery = Delivery::new();
-            let mut last = delivery.next(FRESH);
-            let (mut started, mut calls, mut done) = (false, 0, false);
-            for input in inputs {
-                started |= last == Step::Start && input == Input::Appended;
-                let step = delivery.next(input);
-                prop_assert!(!done || step == Step::Done);
-                if step == Step::Call && last != Step::Call {
-                    prop_assert!(started);
-                    calls += 1;
-                }
-                done = step == Step::Done;
-                last = step;
-            }
-            prop_assert!(calls <= 1);
-        }
-    }
-}
+mod tests;

@@ -200,6 +200,7 @@ impl<C: Caller> Dispatcher<C> {
             self.metrics.unreadable.inc();
             return self.pass(state, message);
         };
+        let inherited = history.is_some();
         let mut history = history.unwrap_or_default();
         if history.ended {
             return self.pass(state, message);
@@ -207,7 +208,7 @@ impl<C: Caller> Dispatcher<C> {
         // A direct call has no `started` record: its request is written after the fact.
         history.started |= admitted.mode == Mode::Direct;
         let Ok(room) = Arc::clone(&state.room).acquire_owned().await else { return };
-        self.deliver(state, admitted, &view, history, room);
+        self.deliver(state, admitted, &view, (history, inherited), room);
     }
 
     fn deliver(
@@ -215,14 +216,14 @@ impl<C: Caller> Dispatcher<C> {
         state: &mut State,
         admitted: Admitted,
         view: &View<'_>,
-        history: History,
+        (history, inherited): (History, bool),
         room: tokio::sync::OwnedSemaphorePermit,
     ) {
         let (partition, offset, id) = (view.partition, view.offset, admitted.id);
         let events = self.replies.position(partition);
         lock(&state.partitions).entry(partition).or_default().tracker.take(offset, events);
         let late = admitted.deadline <= SystemTime::now();
-        let taken = Input::Taken { history, late, abandoned: self.abandoned.take(id) };
+        let taken = Input::Taken { history, inherited, late, abandoned: self.abandoned.take(id) };
         let cancel = Arc::new(Notify::new());
         lock(&state.running).insert(id, Arc::clone(&cancel));
         let job =
@@ -232,7 +233,7 @@ impl<C: Caller> Dispatcher<C> {
         let metrics = Arc::clone(&self.metrics);
         metrics.deliveries.inc();
         state.deliveries.spawn(async move {
-            drive(&appender, &*caller, job, taken).await;
+            drive(&*appender, &*caller, job, taken).await;
             caller.settled(id).await;
             lock(&running).remove(&id);
             if let Some(owned) = lock(&partitions).get_mut(&partition) {

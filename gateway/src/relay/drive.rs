@@ -10,15 +10,45 @@ use tokio::time::Instant;
 
 use super::admitted::Admitted;
 use super::append_error::AppendError;
-use super::appender::Appender;
+use super::appender::{Appender, Position};
 use super::caller::{Answer, Caller, Failure, Message, Messages};
-use super::delivery::{Delivery, Input, Step};
+use super::delivery::{Delivery, Input, Step, Terms};
 use super::record::{Fields, Kind};
 use super::topic::Topic;
 use crate::outcome::Reason;
 
 /// Pause before a record that the log did not acknowledge is appended again.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// What a delivery stands on: the log that it writes to, and the calendar. Pauses and time limits are tokio's.
+pub(super) trait Ground: Sync {
+    /// Appends a record and waits until its fate is known.
+    fn append(
+        &self,
+        topic: Topic,
+        partition: i32,
+        fields: &Fields<'_>,
+        body: &[u8],
+    ) -> impl Future<Output = Result<Position, AppendError>> + Send;
+
+    fn now(&self) -> SystemTime;
+}
+
+impl Ground for Appender {
+    async fn append(
+        &self,
+        topic: Topic,
+        partition: i32,
+        fields: &Fields<'_>,
+        body: &[u8],
+    ) -> Result<Position, AppendError> {
+        self.append(topic, partition, fields, body).await
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
 
 /// Everything that one delivery works on.
 pub(super) struct Job {
@@ -29,19 +59,22 @@ pub(super) struct Job {
 }
 
 /// Carries `job` to its terminal record.
-pub(super) async fn drive<C: Caller>(appender: &Appender, caller: &C, job: Job, taken: Input) {
-    let deadline = instant(job.admitted.deadline);
-    let mut run =
-        Run { appender, caller, job, deadline, stream: None, message: None, failure: None, answer_bytes: 0 };
-    let mut delivery = Delivery::new();
+pub(super) async fn drive<G: Ground, C: Caller>(ground: &G, caller: &C, job: Job, taken: Input) {
+    let left = job.admitted.deadline.duration_since(ground.now()).unwrap_or_default();
+    let terms = Terms { mode: job.admitted.mode, repeatable: job.admitted.repeatable };
+    let mut run = Run::new(ground, caller, job, Instant::now() + left);
+    let mut delivery = Delivery::new(terms);
     let mut input = taken;
     loop {
         let step = delivery.next(input);
         input = match step {
-            Step::Start => run.append(Kind::Started, 0).await,
+            Step::Enter { attempt } => run.enter(attempt).await,
+            Step::Start { attempt } => run.append(Kind::Started, attempt, 0).await,
             Step::Call => run.call().await,
             Step::Next => run.next().await,
-            Step::Event { sequence } => run.append(Kind::Event, sequence).await,
+            Step::Event { sequence } => run.append(Kind::Event, 0, sequence).await,
+            Step::Retry { attempt } => run.append(Kind::Retry, attempt, 0).await,
+            Step::Rest { .. } => run.rest().await,
             Step::Finish { reason, answer } => run.finish(reason, answer).await,
             Step::Done => return,
         };
@@ -51,11 +84,15 @@ pub(super) async fn drive<C: Caller>(appender: &Appender, caller: &C, job: Job, 
     }
 }
 
-struct Run<'a, C> {
-    appender: &'a Appender,
+struct Run<'a, G, C: Caller> {
+    ground: &'a G,
     caller: &'a C,
     job: Job,
     deadline: Instant,
+    attempt: u32,
+    /// Until the next attempt.
+    pause: Duration,
+    place: Option<C::Place>,
     stream: Option<Messages>,
     /// The message at hand.
     message: Option<Message>,
@@ -63,13 +100,58 @@ struct Run<'a, C> {
     answer_bytes: u64,
 }
 
-impl<C: Caller> Run<'_, C> {
-    async fn call(&mut self) -> Input {
-        let call = self.caller.call(&self.job.admitted, self.job.body.clone(), self.deadline);
-        let answer = tokio::select! {
-            answer = call => answer,
-            () = tokio::time::sleep_until(self.deadline) => return Input::DeadlinePassed,
+impl<'a, G: Ground, C: Caller> Run<'a, G, C> {
+    fn new(ground: &'a G, caller: &'a C, job: Job, deadline: Instant) -> Self {
+        Self {
+            ground,
+            caller,
+            job,
+            deadline,
+            attempt: 0,
+            pause: Duration::ZERO,
+            place: None,
+            stream: None,
+            message: None,
+            failure: None,
+            answer_bytes: 0,
+        }
+    }
+
+    async fn enter(&mut self, attempt: u32) -> Input {
+        self.attempt = attempt;
+        let entered = tokio::select! {
+            biased;
+            entered = self.caller.enter(&self.job.admitted, attempt) => entered,
             () = self.job.cancel.notified() => return Input::CancelAsked,
+            () = tokio::time::sleep_until(self.deadline) => return Input::DeadlinePassed,
+        };
+        match entered {
+            Ok(place) => {
+                self.place = Some(place);
+                Input::Entered
+            }
+            Err(failure) => self.failed(failure),
+        }
+    }
+
+    async fn rest(&mut self) -> Input {
+        tokio::select! {
+            biased;
+            () = self.job.cancel.notified() => Input::CancelAsked,
+            () = tokio::time::sleep(self.pause) => Input::Rested,
+        }
+    }
+
+    async fn call(&mut self) -> Input {
+        let Some(place) = self.place.take().filter(|_| Instant::now() < self.deadline) else {
+            return Input::Failed { reason: Reason::Expired, again: false };
+        };
+        let call = self.caller.call(&self.job.admitted, self.job.body.clone(), self.deadline, place);
+        let answer = tokio::select! {
+            biased;
+            answer = call => answer,
+            () = self.job.cancel.notified() => return Input::CancelAsked,
+            () = tokio::time::sleep_until(self.deadline) => return Input::DeadlinePassed,
         };
         match answer {
             Ok(Answer::Unary(message)) => self.answered(message),
@@ -85,6 +167,7 @@ impl<C: Caller> Run<'_, C> {
         let Some(stream) = &mut self.stream else { return Input::Ended };
         // A2A tasks may outlive the deadline of a call: what bounds a stream is silence, and the caller sees to it.
         let next = tokio::select! {
+            biased;
             next = stream.next() => next,
             () = self.job.cancel.notified() => return self.give_up(),
         };
@@ -119,16 +202,17 @@ impl<C: Caller> Run<'_, C> {
         let reason = failure.reason;
         self.stream = None;
         self.failure = Some(failure);
-        Input::Failed(reason)
+        self.pause = self.caller.retry(&self.job.admitted).pause(self.job.admitted.id, self.attempt);
+        Input::Failed { reason, again: Instant::now() + self.pause < self.deadline }
     }
 
-    async fn append(&mut self, kind: Kind, sequence: u32) -> Input {
+    async fn append(&mut self, kind: Kind, attempt: u32, sequence: u32) -> Input {
         let body = match (&self.message, kind) {
             (Some(message), Kind::Event) => message.body.clone(),
             _ => Bytes::new(),
         };
         let admitted = Arc::clone(&self.job.admitted);
-        let fields = Fields { sequence, ..admitted.fields(kind, SystemTime::now()) };
+        let fields = Fields { attempt, sequence, ..admitted.fields(kind, self.ground.now()) };
         self.put(&fields, &body).await
     }
 
@@ -139,18 +223,38 @@ impl<C: Caller> Run<'_, C> {
             (Some(message), true) => message.body.clone(),
             _ if reason == Reason::Completed => Bytes::new(),
             _ => {
-                let failure = self.failure.clone().unwrap_or_else(|| Failure::plain(reason));
+                let failure = self.failure(reason);
                 self.caller.explain(&self.job.admitted, &self.job.body, &failure)
             }
         };
         let told = if answer { self.answer_bytes } else { self.answer_bytes + body.len() as u64 };
         let admitted = Arc::clone(&self.job.admitted);
-        let fields = admitted.ending(Kind::Terminal, SystemTime::now(), reason, told);
+        let ending = admitted.ending(Kind::Terminal, self.ground.now(), reason, told);
+        let fields = Fields { attempt: self.attempt, ..ending };
         self.put(&fields, &body).await
     }
 
+    /// What the client is told of the end for `reason`.
+    fn failure(&self, reason: Reason) -> Failure {
+        match &self.failure {
+            Some(last) if last.reason == reason => last.clone(),
+            Some(last) if reason == Reason::Expired => {
+                let message = format!("the deadline passed while waiting to try again; {}", last.message);
+                Failure { reason, message }
+            }
+            None if reason == Reason::Expired => {
+                let message = format!(
+                    "`{}` took no call before the deadline; nothing was sent to it",
+                    self.job.admitted.agent
+                );
+                Failure { reason, message }
+            }
+            _ => Failure::plain(reason),
+        }
+    }
+
     async fn put(&mut self, fields: &Fields<'_>, body: &[u8]) -> Input {
-        match self.appender.append(Topic::Events, self.job.partition, fields, body).await {
+        match self.ground.append(Topic::Events, self.job.partition, fields, body).await {
             Ok(_) | Err(AppendError::Unplaced) => Input::Appended,
             Err(error) if error.is_too_large() && !body.is_empty() => {
                 self.message = None;
@@ -166,9 +270,4 @@ impl<C: Caller> Run<'_, C> {
             }
         }
     }
-}
-
-/// The point in monotonic time that a point in calendar time is now.
-fn instant(time: SystemTime) -> Instant {
-    Instant::now() + time.duration_since(SystemTime::now()).unwrap_or_default()
 }

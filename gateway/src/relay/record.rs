@@ -24,6 +24,9 @@ pub enum Kind {
     Cancel,
     /// `kamf.events`: the upstream is about to be called. Empty value.
     Started,
+    /// `kamf.events`: attempt `kamf_attempt` failed in a way that lets the request be sent again, and it will be. Empty
+    /// value.
+    Retry,
     /// `kamf.events`: one message of a stream, numbered by `kamf_sequence` from 1. Value: the message.
     Event,
     /// `kamf.events`: the end of an exchange, exactly one each. Value: the answer that the client gets;
@@ -34,14 +37,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::Cancel, Self::Started, Self::Event, Self::Terminal, Self::Refusal];
+    pub const ALL: [Self; 7] =
+        [Self::Request, Self::Cancel, Self::Started, Self::Retry, Self::Event, Self::Terminal, Self::Refusal];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Cancel => "cancel",
             Self::Started => "started",
+            Self::Retry => "retry",
             Self::Event => "event",
             Self::Terminal => "terminal",
             Self::Refusal => "refusal",
@@ -53,6 +57,7 @@ impl Kind {
             Self::Request => "kamf.request",
             Self::Cancel => "kamf.cancel",
             Self::Started => "kamf.started",
+            Self::Retry => "kamf.retry",
             Self::Event => "kamf.event",
             Self::Terminal => "kamf.terminal",
             Self::Refusal => "kamf.refusal",
@@ -91,6 +96,10 @@ pub struct Fields<'a> {
     pub deadline: Option<SystemTime>,
     /// Ids of the policies that decided, comma separated.
     pub policies: Option<&'a str>,
+    /// It may be carried out more than once: by its route, or by the word of a trusted server.
+    pub repeatable: bool,
+    /// Which call of the upstream this is about, from 1; 0 where that says nothing.
+    pub attempt: u32,
     pub sequence: u32,
     /// The value is several messages, a line each (`content-type` is `application/jsonl`).
     pub lines: bool,
@@ -143,6 +152,12 @@ impl Draft {
         headers.put_some("kamf_policies", fields.policies);
         if let Some(deadline) = fields.deadline {
             headers.put("kamf_deadline", &millis(deadline).to_string());
+        }
+        if fields.repeatable {
+            headers.put("kamf_repeatable", "true");
+        }
+        if fields.attempt > 0 {
+            headers.put("kamf_attempt", &fields.attempt.to_string());
         }
         if fields.sequence > 0 {
             headers.put("kamf_sequence", &fields.sequence.to_string());
@@ -237,6 +252,8 @@ struct Raw<'m> {
     key: Option<&'m str>,
     deadline: Option<u64>,
     policies: Option<&'m str>,
+    repeatable: bool,
+    attempt: u32,
     sequence: u32,
     lines: bool,
     state: Option<State>,
@@ -266,6 +283,8 @@ impl<'m> Raw<'m> {
             "kamf_key" => self.key = Some(text),
             "kamf_deadline" => self.deadline = text.parse().ok(),
             "kamf_policies" => self.policies = Some(text),
+            "kamf_repeatable" => self.repeatable = value == b"true",
+            "kamf_attempt" => self.attempt = text.parse().unwrap_or_default(),
             "kamf_sequence" => self.sequence = text.parse().unwrap_or_default(),
             "content-type" => self.lines = value == b"application/jsonl",
             "kamf_state" => self.state = State::parse(text),
@@ -305,10 +324,13 @@ impl<'m> Raw<'m> {
                 .ok_or(DecodeError::Unknown("kamf_version"))?,
             method: self.method,
             tool: self.tool,
-            mode: if self.mode == Mode::Direct.as_str() { Mode::Direct } else { Mode::Relay },
+            // A mode that a later version knows is none that may be repeated here.
+            mode: Mode::parse(self.mode).unwrap_or(Mode::Journal),
             key: self.key,
             deadline: self.deadline.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms)),
             policies: self.policies,
+            repeatable: self.repeatable,
+            attempt: self.attempt,
             sequence: self.sequence,
             lines: self.lines,
             end,
@@ -344,6 +366,8 @@ mod tests {
             key: Some("session"),
             deadline: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_060_123)),
             policies: Some("readers"),
+            repeatable: true,
+            attempt: 2,
             sequence: 3,
             lines: false,
             end: Some(End {

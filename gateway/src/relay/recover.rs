@@ -80,13 +80,7 @@ fn read(
         if matches!(view.fields.kind, Kind::Event | Kind::Terminal) {
             found(&view);
         }
-        let history = histories.entry(view.fields.id).or_default();
-        match view.fields.kind {
-            Kind::Started => history.started = true,
-            Kind::Event => history.sequence = history.sequence.max(view.fields.sequence),
-            Kind::Terminal => history.ended = true,
-            Kind::Request | Kind::Cancel | Kind::Refusal => {}
-        }
+        histories.entry(view.fields.id).or_default().saw(&view.fields);
     }
     if next < until {
         return Err(KafkaError::ClientCreation(format!(

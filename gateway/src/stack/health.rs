@@ -20,5 +20,8 @@ fn one(health: &Health) -> Value {
         "last_error": health.last_error,
         "restarts": health.restarts,
         "refused_tools": refused,
+        "circuit": health.gate.map(|gate| gate.circuit),
+        "calls": health.gate.map(|gate| gate.calls),
+        "waiting": health.gate.map(|gate| gate.waiting),
     })
 }

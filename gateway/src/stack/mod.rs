@@ -49,7 +49,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     let dispatcher = Dispatcher {
         appender: Arc::clone(&relay.intake.appender),
         replies: Arc::clone(&relay.intake.replies),
-        caller: Arc::new(Upstream { worker: upstreams.worker(), tasks: Arc::clone(&relay.tasks) }),
+        caller: Arc::new(Upstream {
+            worker: upstreams.worker(),
+            tasks: Arc::clone(&relay.tasks),
+            delivery: config.delivery.clone(),
+        }),
         abandoned: Arc::clone(&relay.intake.abandoned),
         metrics: Arc::clone(&relay.metrics),
         in_flight: limits.in_flight,

@@ -15,7 +15,7 @@ use super::card::Card;
 use super::http::{self, HttpClient};
 use super::mcp::{self, Catalog, Published, Server};
 use super::metrics::{CallMetrics, Metrics};
-use super::{Health, Worker, agent_process, card_watch};
+use super::{Gate, Health, Worker, agent_process, card_watch};
 use crate::config::{Config, Secret};
 use crate::message::{Name, Protocol};
 
@@ -50,6 +50,7 @@ pub struct Upstreams {
 pub(super) struct Directory {
     pub(super) agents: HashMap<Name, (Arc<Agent>, Arc<CallMetrics>)>,
     pub(super) servers: HashMap<Name, (Server, Arc<CallMetrics>)>,
+    gates: HashMap<Name, Arc<Gate>>,
     pub(super) tls: Arc<ClientConfig>,
     published: Arc<Published>,
 }
@@ -61,6 +62,7 @@ impl Upstreams {
         let mut directory = Directory {
             agents: HashMap::new(),
             servers: HashMap::new(),
+            gates: HashMap::new(),
             tls: http::tls()?,
             published: published.clone(),
         };
@@ -71,6 +73,10 @@ impl Upstreams {
         for (name, server) in &config.servers {
             let server = Server::new(name, server, &config.limits, &published, metrics)?;
             directory.servers.insert(name.clone(), (server, metrics.calls(Protocol::Mcp, name)));
+        }
+        for name in config.agents.keys().chain(config.servers.keys()) {
+            let route = config.delivery.route(name);
+            directory.gates.insert(name.clone(), Gate::new(name, &route, metrics.gate(name)));
         }
         let (stop, stopped) = watch::channel(false);
         let tasks = directory.tasks(metrics, &stopped);
@@ -97,11 +103,19 @@ impl Upstreams {
         self.directory.agents.get(agent)?.0.card.load_full()
     }
 
+    /// The way in to one upstream.
+    pub fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
+        self.directory.gate(upstream)
+    }
+
     /// All upstreams: agents, then servers, by name.
     pub fn health(&self) -> Vec<Health> {
         let agents = self.directory.agents.values().map(|(agent, _)| agent.vital.health());
         let servers = self.directory.servers.values().map(|(server, _)| server.health());
         let mut health: Vec<Health> = agents.chain(servers).collect();
+        for one in &mut health {
+            one.gate = self.gate(&one.name).map(|gate| gate.health());
+        }
         health.sort_by(|a, b| (a.protocol.as_str(), &a.name).cmp(&(b.protocol.as_str(), &b.name)));
         health
     }
@@ -118,6 +132,10 @@ impl Upstreams {
 }
 
 impl Directory {
+    pub(super) fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
+        self.gates.get(upstream)
+    }
+
     fn tasks(&self, metrics: &Metrics, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for (agent, _) in self.agents.values() {

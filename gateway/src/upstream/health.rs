@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::CallError;
+use super::{CallError, GateHealth};
 use crate::message::{Name, Protocol};
 
 /// The health of one upstream, as the admin listener shows it. Holds no secret and no address.
@@ -20,6 +20,7 @@ pub struct Health {
     pub restarts: u64,
     /// Tools that it has but that are not offered, with the reason.
     pub refused_tools: Vec<(String, String)>,
+    pub gate: Option<GateHealth>,
 }
 
 /// Whether an upstream can be called.
@@ -67,6 +68,7 @@ impl Vital {
             last_error: None,
             restarts: 0,
             refused_tools: Vec::new(),
+            gate: None,
         });
         Self { health, is_up: AtomicBool::new(false) }
     }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use super::CallError;
 use crate::message::{Name, Protocol};
@@ -23,6 +25,10 @@ pub struct Metrics {
     restarts: IntCounterVec,
     garbage: IntCounterVec,
     discarded: IntCounterVec,
+    circuit: IntGaugeVec,
+    waiting: IntGaugeVec,
+    retries: IntCounterVec,
+    turned_away: IntCounterVec,
 }
 
 impl Metrics {
@@ -32,6 +38,11 @@ impl Metrics {
             let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["upstream"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
         };
         let opts = HistogramOpts::new(
             "kamf_upstream_call_seconds",
@@ -61,6 +72,21 @@ impl Metrics {
                 "Notifications of servers that belong to no call, or came faster than their caller reads.",
                 &["upstream"],
             )?,
+            circuit: gauge(
+                "kamf_upstream_circuit",
+                "Whether an upstream is called: 0 closed (it is), 1 half-open (one call tries), 2 open (it is left alone).",
+            )?,
+            waiting: gauge("kamf_upstream_waiting", "Requests that wait for an upstream.")?,
+            retries: counter(
+                "kamf_upstream_retries_total",
+                "Attempts at a request after the first.",
+                &["upstream"],
+            )?,
+            turned_away: counter(
+                "kamf_upstream_turned_away_total",
+                "Requests refused because as many wait for their upstream as may.",
+                &["upstream"],
+            )?,
         })
     }
 
@@ -84,6 +110,38 @@ impl Metrics {
 
     pub(super) fn discarded(&self, upstream: &Name) -> IntCounter {
         self.discarded.with_label_values(&[upstream.as_ref()])
+    }
+}
+
+impl Metrics {
+    /// Handles for the gate of one upstream.
+    pub(super) fn gate(&self, upstream: &Name) -> GateMetrics {
+        let name = [upstream.as_ref()];
+        GateMetrics {
+            circuit: self.circuit.with_label_values(&name),
+            waiting: self.waiting.with_label_values(&name),
+            retries: self.retries.with_label_values(&name),
+            refused: self.turned_away.with_label_values(&name),
+        }
+    }
+}
+
+/// What the gate of one upstream counts.
+#[derive(Debug)]
+pub(super) struct GateMetrics {
+    circuit: IntGauge,
+    pub(super) waiting: IntGauge,
+    pub(super) retries: IntCounter,
+    pub(super) refused: IntCounter,
+}
+
+impl GateMetrics {
+    pub(super) fn circuit(&self, state: &str) {
+        self.circuit.set(match state {
+            "closed" => 0,
+            "half-open" => 1,
+            _ => 2,
+        });
     }
 }
 

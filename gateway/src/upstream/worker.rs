@@ -12,7 +12,7 @@ use super::directory::Directory;
 use super::http::HttpClient;
 use super::mcp::Server;
 use super::metrics::{CallMetrics, label};
-use super::{Answer, Call, CallError, Event, EventStream};
+use super::{Answer, Call, CallError, Event, EventStream, Gate, Place};
 use crate::message::{Name, Protocol};
 
 /// A cheap handle; its clones share pools. Belongs to the runtime in which it calls first.
@@ -48,11 +48,22 @@ impl Worker {
         Self { directory, clients: Arc::new(Clients { agents, servers }) }
     }
 
-    /// Makes one call.
+    /// The way in to `upstream`; every call goes through it.
+    pub fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
+        self.directory.gate(upstream)
+    }
+
+    /// Makes one call with leave to make it, and tells the gate what came of it.
     ///
     /// Dropping the future, or the stream of its answer, ends the HTTP exchange; a stdio server, or one in a legacy session, is
     /// sent `notifications/cancelled`. A2A tasks outlive their streams: nothing is cancelled there.
-    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
+    pub async fn call(&self, call: Call, place: &mut Place) -> Result<Answer, CallError> {
+        let outcome = self.send(call).await;
+        place.saw(&outcome);
+        outcome
+    }
+
+    async fn send(&self, call: Call) -> Result<Answer, CallError> {
         let unknown = || CallError::Unknown { upstream: call.upstream.clone() };
         match call.dialect.protocol() {
             Protocol::A2a => {

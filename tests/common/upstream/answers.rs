@@ -32,6 +32,7 @@ pub(super) fn found_out(seen: &Seen) -> Reply {
             "name": "echo",
             "description": "Gives back the text.",
             "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+            "annotations": {"idempotentHint": true},
         }]}),
         "ping" => json!({}),
         _ => return reply(202, "application/json", full("")),

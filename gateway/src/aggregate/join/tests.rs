@@ -35,6 +35,8 @@ fn fields(kind: Kind, id: RelayId) -> Fields<'static> {
         key: None,
         deadline: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_060)),
         policies: None,
+        repeatable: false,
+        attempt: 0,
         sequence: 0,
         lines: false,
         end: ends.then_some(end),

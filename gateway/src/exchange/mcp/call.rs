@@ -9,6 +9,7 @@ use super::Visit;
 use super::names::Names;
 use super::scope::Scope;
 use super::session::Running;
+use crate::config;
 use crate::edge::Body;
 use crate::exchange::a2a::too_fast;
 use crate::exchange::door::{self, Route};
@@ -44,6 +45,7 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
         agent: server.clone(),
         tool: Some(tool.name.clone()),
         mode: visit.front.mode(&server, checked.operation),
+        repeatable: may_repeat(&gateway.delivery.route(&server), tool),
         key: visit.session.clone(),
         total,
         headers: visit.headers,
@@ -69,9 +71,15 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
     let body = permitted.message().body.clone();
     let pending = Pending { streams: visit.streams, id, body, admitted, cancel, running };
     match pending.admitted.mode {
-        Mode::Relay => relayed::run(visit.front, pending, ending).await,
+        Mode::Relay | Mode::Journal => relayed::run(visit.front, pending, ending).await,
         Mode::Direct => direct::run(visit.front, pending, ending).await,
     }
+}
+
+/// By the word of the configuration, or of a server whose word it trusts (MCP 2025-11-25, `ToolAnnotations`).
+fn may_repeat(route: &config::Route, tool: &Tool) -> bool {
+    let hints = [tool.annotations.idempotent_hint, tool.annotations.read_only_hint];
+    route.idempotent || (route.trusted && hints.contains(&Some(true)))
 }
 
 async fn deny(

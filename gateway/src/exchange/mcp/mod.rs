@@ -181,7 +181,7 @@ impl Visit<'_> {
         if let Some(running) = running.and_then(|(token, id)| gateway.sessions.running(token, id.as_bytes()))
         {
             running.cancel.notify_one();
-            if running.admitted.mode == Mode::Relay
+            if running.admitted.mode != Mode::Direct
                 && let Err(error) = gateway.intake.cancel(&running.admitted).await
             {
                 tracing::warn!(id = %running.admitted.id, %error, "the wish to cancel a request is not on the log");
@@ -195,6 +195,7 @@ impl Visit<'_> {
             agent: self.scope.name(),
             tool: parsed.and_then(Parsed::tool_name).map(Into::into),
             mode: Mode::Direct,
+            repeatable: false,
             key: self.session.clone(),
             total: crate::config::Timeouts::default().total,
             headers: self.headers,

@@ -66,6 +66,8 @@ impl Bench {
             key: None,
             deadline: None,
             policies: None,
+            repeatable: false,
+            attempt: 0,
             sequence: 0,
             lines: false,
             end: None,

@@ -183,7 +183,7 @@ impl Tasks {
         };
         self.changed.notify_waiters();
         let written = self.writer.put(&task.key(), Some(&task.value()));
-        if admitted.mode == Mode::Relay {
+        if admitted.mode != Mode::Direct {
             lock(&self.unsettled).entry(admitted.id).or_default().push(written);
         }
     }

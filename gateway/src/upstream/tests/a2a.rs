@@ -330,14 +330,16 @@ async fn a_kept_connection_that_was_closed_costs_no_call_and_none_is_sent_twice(
 async fn who_goes_away_closes_the_exchange() {
     let (server, _upstreams, worker) =
         agent_with(|_| vec![sse_head(), chunk(&event(1)), Step::WatchGone]).await;
-    let Answer::Stream(mut open) = worker.call(stream()).await.unwrap() else { panic!("no stream") };
+    let Answer::Stream(mut open) = enter_and_call(&worker, stream()).await.unwrap() else {
+        panic!("no stream")
+    };
     open.next().await.unwrap().unwrap();
     drop(open);
     let gone = || server.requests().iter().filter(|seen| seen.head == "gone").count();
     eventually("the stream is closed", || (gone() == 1).then_some(())).await;
 
     let (server, _upstreams, worker) = agent_with(|_| vec![Step::WatchGone]).await;
-    let _ = tokio::time::timeout(Duration::from_millis(100), worker.call(send())).await;
+    let _ = tokio::time::timeout(Duration::from_millis(100), enter_and_call(&worker, send())).await;
     eventually("the call is closed", || {
         server.requests().iter().any(|seen| seen.head == "gone").then_some(())
     })

@@ -204,7 +204,8 @@ async fn cancelling_is_a_message_in_the_old_era_and_a_closed_stream_in_the_new()
         HttpServer::start(|seen| dual(seen, true, true, |_| vec![sse_head(), Step::WatchGone])).await;
     let (_upstreams, worker) = up(&server).await;
     for dialect in [Dialect::McpLegacy, Dialect::McpModern] {
-        let gone = tokio::time::timeout(Duration::from_millis(200), worker.call(price(dialect))).await;
+        let gone =
+            tokio::time::timeout(Duration::from_millis(200), enter_and_call(&worker, price(dialect))).await;
         assert!(gone.is_err());
     }
     let gone = || server.requests().iter().filter(|seen| seen.head == "gone").count();

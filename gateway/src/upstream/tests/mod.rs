@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::config::{self, Limits, Timeouts, Transport};
-use crate::message::{Dialect, Mode, Name, Operation, RelayId};
+use crate::message::{Dialect, Name, Operation, RelayId};
 
 const EVENTS_MAX: usize = 1_000;
 const WAIT: Duration = Duration::from_secs(20);
@@ -44,7 +44,7 @@ fn config(agents: Vec<(&str, config::Agent)>, servers: Vec<(&str, config::Server
         agents: agents.into_iter().map(|(name, agent)| (name.into(), agent)).collect(),
         servers: servers.into_iter().map(|(name, server)| (name.into(), server)).collect(),
         mcp: config::Mcp { prefix: config::Prefix::Always },
-        delivery: config::Delivery { default: Mode::Direct, routes: BTreeMap::new() },
+        delivery: config::Delivery::default(),
         // Few enough that a flood is quick to make.
         limits: Limits { events_per_stream: EVENTS_MAX, ..Limits::default() },
         prices: config::Prices::default(),
@@ -121,8 +121,14 @@ async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+async fn enter_and_call(worker: &Worker, call: Call) -> Result<Answer, CallError> {
+    let unknown = || CallError::Unknown { upstream: call.upstream.clone() };
+    let mut place = worker.gate(&call.upstream).ok_or_else(unknown)?.enter(1).await;
+    worker.call(call, &mut place).await
+}
+
 async fn unary(worker: &Worker, call: Call) -> Result<String, CallError> {
-    match worker.call(call).await? {
+    match enter_and_call(worker, call).await? {
         Answer::Unary(body) => Ok(String::from_utf8(body.to_vec()).unwrap()),
         Answer::Stream(_) => panic!("a stream"),
     }
@@ -130,7 +136,7 @@ async fn unary(worker: &Worker, call: Call) -> Result<String, CallError> {
 
 /// All events, and how the stream ended.
 async fn events(worker: &Worker, call: Call) -> (Vec<String>, Result<(), CallError>) {
-    let mut stream = match worker.call(call).await {
+    let mut stream = match enter_and_call(worker, call).await {
         Ok(Answer::Stream(stream)) => stream,
         Ok(Answer::Unary(body)) => return (vec![String::from_utf8(body.to_vec()).unwrap()], Ok(())),
         Err(error) => return (vec![], Err(error)),
