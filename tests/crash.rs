@@ -1,18 +1,20 @@
-//! kill -9 in the middle of 1,000 requests, three times: nothing acknowledged is lost, nothing is done twice, every
-//! accepted request ends.
+//! kill -9 ten times under load: nothing acknowledged is lost, nothing is done twice, every accepted request ends.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::ensure;
 
-use crate::common::check::{self, States};
-use crate::common::topics::Record;
-use crate::common::traffic::Traffic;
+use crate::checker::Report;
+use crate::common::crowd::{Crowd, Plan, Target};
+use crate::common::proof::Proof;
 use crate::common::{Act, Gateway, Recorder, Result, Settings, eventually, topics};
 
-const REQUESTS: usize = 1_000;
-const CRASHES: usize = 3;
+const REQUESTS: usize = 2_000;
+const CRASHES: usize = 10;
+
+/// What the routes give a call.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Longer than a deadline: no accepted request stays open beyond it.
 const SETTLE: Duration = Duration::from_secs(90);
@@ -29,59 +31,44 @@ pub(crate) async fn slow_echo() -> Recorder {
 }
 
 pub(crate) fn settings(upstream: &Recorder) -> Settings {
-    Settings::new().agent("echo", &upstream.url()).server("tools", &upstream.url())
+    Settings::new().echo(&upstream.url(), DEADLINE)
 }
 
-/// Both topics of exchanges.
-async fn log(gateway: &Gateway, prefix: &str) -> Result<(Vec<Record>, Vec<Record>)> {
-    let [requests, events] = ["requests", "events"].map(|topic| format!("{prefix}.{topic}"));
-    Ok((topics::read(&gateway.log, &requests).await?, topics::read(&gateway.log, &events).await?))
-}
-
-/// Sends 1,000 requests, kills the gateway three times meanwhile, and checks what clients, upstream and log have.
-pub(crate) async fn story(gateway: &mut Gateway, upstream: &Recorder, prefix: &str) -> Result<States> {
+/// Sends 2,000 requests of all kinds, kills the gateway ten times meanwhile, and lets the checker judge.
+pub(crate) async fn story(gateway: &mut Gateway, upstream: &Recorder, prefix: &str) -> Result<Report> {
+    let proof = Proof::new();
     let caller = gateway.caller("analyst");
     gateway.knows(&caller, "tools__echo").await?;
-    let traffic = Traffic::start(&caller, REQUESTS);
+    let target = Target { name: "one".to_owned(), caller: caller.clone() };
+    let crowd = Crowd::start(Plan::new(vec![target], REQUESTS, DEADLINE), &proof.sent);
     for crash in 1..=CRASHES {
         let mark = REQUESTS * crash / (CRASHES + 1);
         eventually(SETTLE, "requests", || async {
-            let ended = traffic.ended();
+            let ended = crowd.ended();
             if ended >= mark { Ok(()) } else { Err(format!("{ended} of {mark}")) }
         })
         .await?;
         gateway.kill().await?;
-        traffic.open(false);
         gateway.restart().await?;
-        gateway.knows(&caller, "tools__echo").await?;
-        traffic.open(true);
     }
-    let sent = traffic.finish().await;
+    crowd.finish().await;
     gateway.lives()?;
-
-    let answered = sent.iter().filter(|sent| sent.answer.as_ref().is_some_and(|answer| answer.status == 200));
-    let answered = answered.count();
-    ensure!(answered > REQUESTS / 2, "only {answered} of {REQUESTS} were answered well");
-    eventually(SETTLE, "the end of every accepted request", || async {
-        let (requests, events) = log(gateway, prefix).await?;
-        let open = check::open(&requests, &events);
-        ensure!(open.is_empty(), "{} are open, as {:?}", open.len(), open.first());
-        Ok::<_, anyhow::Error>(())
-    })
-    .await?;
-    let (requests, events) = log(gateway, prefix).await?;
-    check::check(&requests, &events, &sent, &upstream.calls())
+    let report = proof.demand(&gateway.log, prefix, upstream, &[gateway]).await?;
+    let completed = report.counts.get("ended: completed").copied().unwrap_or_default();
+    ensure!(completed > REQUESTS / 2, "only {completed} of {REQUESTS} were completed:\n{report}");
+    let strange = |what: &&String| {
+        what.strip_prefix("ended: ").is_some_and(|state| !["completed", "unknown", "failed"].contains(&state))
+    };
+    let strange: Vec<_> = report.counts.keys().filter(strange).collect();
+    ensure!(strange.is_empty(), "crashes gave exchanges the ends {strange:?}:\n{report}");
+    Ok(report)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() -> Result {
     let upstream = slow_echo().await;
     let mut gateway = Gateway::start(&settings(&upstream)).await?;
-    let states = story(&mut gateway, &upstream, "kamf").await?;
-    println!("how the exchanges ended: {states:?}");
-    let strange: Vec<_> =
-        states.keys().filter(|state| !["completed", "unknown", "failed"].contains(&state.as_str())).collect();
-    ensure!(strange.is_empty(), "a crash gave exchanges the states {strange:?}");
+    println!("{}", story(&mut gateway, &upstream, "kamf").await?);
     Ok(())
 }
 
@@ -108,7 +95,7 @@ async fn a_stream_breaks_off_when_the_gateway_is_killed() -> Result {
     gateway.restart().await?;
     let id = stream.relay_id.clone();
     eventually(SETTLE, "the end of the exchange", || async {
-        let (_, events) = log(&gateway, "kamf").await?;
+        let events = topics::read(&gateway.log, "kamf.events").await?;
         let of = |kind: &str| {
             let records = events.iter().filter(|record| record.id() == id && record.kind() == kind);
             records.cloned().collect::<Vec<_>>()

@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
 use hyper::Version;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
+use crate::checker::Outcome;
+use crate::common::crowd::{Ask, Crowd, Plan, Target};
 use crate::common::http::Client;
+use crate::common::ledger::Ledger;
 use crate::common::program::run;
-use crate::common::traffic::Traffic;
 use crate::common::{Act, Caller, Gateway, Recorder, Result, Settings, eventually, files, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,21 +72,25 @@ async fn no_answer_is_lost_when_the_gateway_is_told_to_stop() -> Result {
     let mut gateway = Gateway::start(&settings).await?;
     let caller = gateway.caller("analyst");
     gateway.knows(&caller, "tools__echo").await?;
-    let traffic = Traffic::start(&caller, 2_000);
-    eventually(PATIENCE, "load", || async {
-        if traffic.ended() >= 300 { Ok(()) } else { Err(traffic.ended()) }
-    })
-    .await?;
+    let ledger = Arc::new(Ledger::new());
+    let target = Target { name: "one".to_owned(), caller };
+    let plan = Plan { asks: &[Ask::Send, Ask::Modern], ..Plan::new(vec![target], 2_000, PATIENCE) };
+    let crowd = Crowd::start(plan, &ledger);
+    eventually(PATIENCE, "load", || async { if crowd.ended() >= 300 { Ok(()) } else { Err(crowd.ended()) } })
+        .await?;
     gateway.terminate()?;
     let status = gateway.stop().await?;
     assert!(status.success(), "{status}\n{}", gateway.output());
 
     let seen = upstream.calls();
-    let sent = traffic.finish().await;
-    let answered: Vec<_> = sent.iter().filter_map(|sent| sent.answer.as_ref()).collect();
-    let good = answered.iter().filter(|answer| answer.status == 200).count();
-    for answer in &answered {
-        ensure!(matches!(answer.status, 200 | 503), "{} {}", answer.status, answer.text());
+    crowd.stop().await;
+    let mut good = 0;
+    for sent in ledger.entries() {
+        match &sent.outcome {
+            Outcome::Answer { status: 200, .. } => good += 1,
+            Outcome::Answer { status: 503, .. } | Outcome::Nothing { .. } => {}
+            other => anyhow::bail!("{other:?}"),
+        }
     }
     ensure!(
         good == seen.len(),

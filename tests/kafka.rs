@@ -42,6 +42,6 @@ async fn a_send_a_stream_a_call_and_crashes_on_apache_kafka() -> Result {
     let upstream = crash::slow_echo().await;
     let settings = on(&broker, crash::settings(&upstream)).set("log.prefix", "crash");
     let mut gateway = Gateway::start(&settings).await?;
-    println!("how the exchanges ended: {:?}", crash::story(&mut gateway, &upstream, "crash").await?);
+    println!("{}", crash::story(&mut gateway, &upstream, "crash").await?);
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod checker;
 mod common;
 
 mod bad_input;
@@ -14,6 +15,7 @@ mod crash;
 mod demo;
 mod edge;
 mod faithful;
+mod faults;
 mod kafka;
 mod readers;
 mod recount;

@@ -15,12 +15,16 @@ use super::caller::Caller;
 use super::http::{Answer, Client};
 use super::program::{Output, Program, run, tail};
 use super::{Result, Settings, eventually, files};
+use crate::checker::Reading;
 
 /// A start with everything cold, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(60);
 
 /// A command of the program that reads the log or asks the gateway.
 const COMMAND: Duration = Duration::from_secs(60);
+
+/// What a gateway may hold after the load of a test: far above what it needs, far below a leak under load.
+const MEMORY_KIB: u64 = 400 * 1024;
 
 /// A running gateway; killed when dropped. Its folder outlives restarts.
 pub(crate) struct Gateway {
@@ -32,6 +36,8 @@ pub(crate) struct Gateway {
     pub(crate) log: String,
     /// From the start of the process until it was ready.
     pub(crate) took: Duration,
+    /// Open descriptors once it was ready.
+    descriptors: u64,
 }
 
 impl Gateway {
@@ -52,6 +58,7 @@ impl Gateway {
             admin: settings.admin,
             log: settings.value["log"]["brokers"][0].as_str().map_or(settings.log.to_string(), str::to_owned),
             took: Duration::ZERO,
+            descriptors: 0,
         };
         gateway.ready().await?;
         Ok(gateway)
@@ -82,6 +89,7 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.took = began.elapsed();
+        self.descriptors = self.program.id().map(descriptors).transpose()?.unwrap_or_default();
         Ok(())
     }
 
@@ -101,6 +109,30 @@ impl Gateway {
     /// SIGTERM, without waiting.
     pub(crate) fn terminate(&self) -> Result {
         self.program.signal(Signal::SIGTERM)
+    }
+
+    /// SIGSTOP: it stands still, with all that it holds.
+    pub(crate) fn freeze(&self) -> Result {
+        self.program.signal(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT after [`Gateway::freeze`].
+    pub(crate) fn thaw(&self) -> Result {
+        self.program.signal(Signal::SIGCONT)
+    }
+
+    /// How much it holds now; none when it is gone.
+    pub(crate) fn reading(&self) -> Option<Reading> {
+        let id = self.program.id()?;
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(Reading {
+            name: format!("gateway {}", self.public),
+            memory_kib: memory.split_whitespace().next()?.parse().ok()?,
+            memory_cap_kib: MEMORY_KIB,
+            descriptors: descriptors(id).ok()?,
+            descriptors_before: self.descriptors,
+        })
     }
 
     /// # Errors
@@ -154,6 +186,11 @@ impl Gateway {
         command.arg("--config").arg(self.config()).args(arguments).current_dir(self.folder.path());
         run(command, COMMAND).await.context("a command of the program")
     }
+}
+
+/// Open descriptors of the process `id`.
+fn descriptors(id: u32) -> Result<u64> {
+    Ok(u64::try_from(fs::read_dir(format!("/proc/{id}/fd"))?.count())?)
 }
 
 fn launch(folder: &Path) -> Result<Program> {

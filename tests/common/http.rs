@@ -63,11 +63,7 @@ impl Client {
 
     /// Sends a request and waits for all of the answer.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
-        let work = async {
-            let (parts, body) = self.open(request).await?.into_parts();
-            let body = body.collect().await.context("the answer broke off")?.to_bytes();
-            Ok(Answer { status: parts.status.as_u16(), version: parts.version, headers: parts.headers, body })
-        };
+        let work = async { Answer::of(self.open(request).await?).await };
         tokio::time::timeout(PATIENCE, work).await.context("no answer: a hang")?
     }
 
@@ -88,6 +84,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Reads the whole of `response`.
+    pub(crate) async fn of(response: Response<Incoming>) -> Result<Self> {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.context("the answer broke off")?.to_bytes();
+        Ok(Self { status: parts.status.as_u16(), version: parts.version, headers: parts.headers, body })
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -148,6 +151,15 @@ impl Stream {
     /// # Errors
     /// When the stream breaks off or falls silent.
     pub(crate) async fn next(&mut self) -> Result<Option<Value>> {
+        let text = self.next_text().await?;
+        text.map(|text| serde_json::from_str(&text).with_context(|| text.clone())).transpose()
+    }
+
+    /// The next message as it is written; none at a clean end.
+    ///
+    /// # Errors
+    /// As [`Stream::next`].
+    pub(crate) async fn next_text(&mut self) -> Result<Option<String>> {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {
                 let event: String = self.buffer.drain(..end + 2).collect();
@@ -155,7 +167,7 @@ impl Stream {
                 if data.is_empty() {
                     continue;
                 }
-                return Ok(Some(serde_json::from_str(&data)?));
+                return Ok(Some(data));
             }
             let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.context("a silent stream")?;
             match frame {

@@ -1,20 +1,23 @@
 //! What the tests are told with: a gateway, callers, upstreams that remember, the log as others read it.
 
+pub(crate) mod bed;
 pub(crate) mod broker;
 pub(crate) mod caller;
-pub(crate) mod check;
+pub(crate) mod crowd;
 pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod ledger;
+pub(crate) mod pipe;
 pub(crate) mod ports;
 pub(crate) mod program;
+pub(crate) mod proof;
 pub(crate) mod settings;
 pub(crate) mod tools;
-pub(crate) mod topics;
-pub(crate) mod traffic;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 
+pub(crate) use crate::checker::log as topics;
 pub(crate) use caller::Caller;
 pub(crate) use gateway::Gateway;
 pub(crate) use http::Answer;

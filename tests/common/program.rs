@@ -42,6 +42,11 @@ impl Program {
         Ok(kill(Pid::from_raw(i32::try_from(pid)?), signal)?)
     }
 
+    /// Its process id, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub(crate) async fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let ended = tokio::time::timeout(patience, self.child.wait()).await;

@@ -1,6 +1,7 @@
 //! Configurations: JSON is YAML, so a test writes what it needs as a value.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Value, files, json, ports};
 
@@ -11,6 +12,11 @@ const CALLERS: &[(&str, &str, &[&str])] = &[
     ("advisor", "demo", &["readers"]),
     ("stranger", "elsewhere", &[]),
 ];
+
+/// The keys of all callers.
+pub(crate) fn secrets() -> Vec<String> {
+    CALLERS.iter().map(|(name, ..)| format!("{name}-key")).collect()
+}
 
 /// A configuration in the making.
 #[derive(Clone)]
@@ -76,6 +82,21 @@ impl Settings {
 
     pub(crate) fn stdio(mut self, name: &str, server: Value) -> Self {
         self.value["mcpServers"][name] = server;
+        self
+    }
+
+    /// The agent `echo` and the server `tools` at `url`, whose calls must have ended after `total`.
+    pub(crate) fn echo(self, url: &str, total: Duration) -> Self {
+        let mut settings = self.agent("echo", url).server("tools", url);
+        let timeouts = json!({"total": format!("{}ms", total.as_millis())});
+        settings.value["agents"]["echo"]["timeouts"] = timeouts.clone();
+        settings.value["mcp"]["timeouts"]["tools"] = timeouts;
+        settings
+    }
+
+    /// On the log at `bootstrap` in place of an embedded one.
+    pub(crate) fn on(mut self, bootstrap: &str, prefix: &str) -> Self {
+        self.value["log"] = json!({"brokers": [bootstrap], "replication": 1, "prefix": prefix});
         self
     }
 

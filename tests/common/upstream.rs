@@ -14,10 +14,13 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::ledger::{Ledger, now};
 use super::{Value, json};
+use crate::checker;
 use answers::{card, echo, events, found_out, full, json_reply, reply, streams};
 
 /// What an upstream does with a call (`SendMessage`, `tools/call` and so on; discovery is always answered).
@@ -58,9 +61,27 @@ impl Seen {
 
     /// Whether something is done, rather than found out.
     pub(crate) fn is_call(&self) -> bool {
-        let found_out =
-            ["initialize", "notifications/initialized", "server/discover", "tools/list", "ping", ""];
+        let found_out = [
+            "initialize",
+            "notifications/initialized",
+            "notifications/cancelled",
+            "server/discover",
+            "tools/list",
+            "ping",
+            "",
+        ];
         !found_out.contains(&self.method())
+    }
+
+    fn entry(&self, at: u64) -> checker::Seen {
+        let sha256 = Sha256::digest(&self.raw).iter().map(|byte| format!("{byte:02x}")).collect();
+        checker::Seen {
+            at,
+            traceparent: self.header("traceparent").to_owned(),
+            method: self.method().to_owned(),
+            sha256,
+            token: checker::ledger::tokens(self.text()).next().unwrap_or_default().to_owned(),
+        }
     }
 
     /// The text that was sent: of an A2A message, or of the tool's argument `text`.
@@ -76,6 +97,8 @@ type Plan = dyn Fn(&Seen) -> Act + Send + Sync;
 /// An A2A agent and an MCP server (both eras, one tool `echo`) on one port: any path does.
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
+    /// Every call, as the checker wants it.
+    pub(crate) ledger: Arc<Ledger<checker::Seen>>,
     state: Arc<State>,
     task: JoinHandle<()>,
 }
@@ -83,6 +106,7 @@ pub(crate) struct Recorder {
 struct State {
     address: SocketAddr,
     seen: Mutex<Vec<Seen>>,
+    ledger: Arc<Ledger<checker::Seen>>,
     plan: Box<Plan>,
 }
 
@@ -108,9 +132,15 @@ impl Recorder {
     pub(crate) async fn at(address: SocketAddr, plan: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("its address");
-        let state = Arc::new(State { address, seen: Mutex::default(), plan: Box::new(plan) });
+        let ledger = Arc::new(Ledger::new());
+        let state = Arc::new(State {
+            address,
+            seen: Mutex::default(),
+            ledger: Arc::clone(&ledger),
+            plan: Box::new(plan),
+        });
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Self { address, state, task }
+        Self { address, ledger, state, task }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -140,6 +170,7 @@ type Broken = Box<dyn std::error::Error + Send + Sync>;
 type Reply = Response<BoxBody<Bytes, Broken>>;
 
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Reply, Broken> {
+    let at = now();
     let (parts, body) = request.into_parts();
     if parts.uri.path().ends_with(".json") {
         return Ok(json_reply(200, &card(state.address)));
@@ -151,6 +182,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Reply, 
     let seen = Seen { headers: parts.headers, body: serde_json::from_slice(&raw).unwrap_or_default(), raw };
     let known = (!seen.is_call()).then(|| found_out(&seen));
     let act = known.is_none().then(|| (state.plan)(&seen));
+    if seen.is_call() {
+        state.ledger.add(seen.entry(at));
+    }
     state.seen.lock().expect("no panic while it is held").push(seen.clone());
     match (known, act) {
         (Some(reply), _) => Ok(reply),
