@@ -19,6 +19,7 @@ mod faults;
 mod kafka;
 mod readers;
 mod recount;
+mod replay;
 mod retries;
 mod sdk_a2a;
 mod sdk_mcp;

@@ -31,6 +31,8 @@ enum Command {
     Check,
     /// Follow the exchanges on the log, a line each
     Tail(cli::tail::Args),
+    /// Send recorded requests to another agent, server or gateway and compare the answers
+    Replay(cli::replay::Args),
     /// Show rates, errors, latencies, tokens and cost as they are now
     Top(cli::top::Args),
     /// Tell the story of one exchange, or verify the audit chain
@@ -78,6 +80,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             stack::run(config, stopped()).await?;
         }
         Command::Tail(args) => return ended(cli::tail::run(&load(&path)?, args).await),
+        Command::Replay(args) => return ended(cli::replay::run(&load(&path)?, args).await),
         Command::Top(args) => return ended(cli::top::run(&load(&path)?, args).await),
         Command::Audit(args) => return ended(cli::audit::run(&load(&path)?, args).await),
     }

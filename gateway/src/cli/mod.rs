@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 pub mod key;
+pub mod replay;
 pub mod tail;
 pub mod top;
 
@@ -45,6 +46,8 @@ pub enum CliError {
     Story(#[from] StoryError),
     #[error("partition {partition} of `{topic}` gave nothing for {seconds} s, though it has more")]
     Silent { topic: &'static str, partition: i32, seconds: u64 },
+    #[error(transparent)]
+    Replay(#[from] replay::ReplayError),
     #[error("no key came on standard input: try `printf %s \"$KEY\" | kamf key`")]
     NoKey,
     #[error("{0}")]

@@ -28,7 +28,7 @@ pub struct Select {
     #[arg(long, value_name = "TOOL")]
     pub tool: Option<String>,
     /// Only exchanges that are kept so
-    #[arg(long, value_parser = PossibleValuesParser::new([Mode::Relay.as_str(), Mode::Direct.as_str()]))]
+    #[arg(long, value_parser = PossibleValuesParser::new(Mode::ALL.map(Mode::as_str)))]
     pub mode: Option<String>,
     /// Only this exchange: `kamf-relay-id` of its answer
     #[arg(long, value_name = "RELAY_ID", value_parser = relay_id)]
@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn times_are_read_absolute_and_back_from_now() {
         assert_eq!(moment("1970-01-01T00:00:05Z"), Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(5)));
-        let ago = SystemTime::now().duration_since(moment("15m").unwrap()).unwrap();
+        let quarter = moment("15m").unwrap();
+        let ago = SystemTime::now().duration_since(quarter).unwrap();
         assert!((900..910).contains(&ago.as_secs()), "{ago:?}");
         for wrong in ["yesterday", "", "9999999999999999h"] {
             assert!(moment(wrong).is_err(), "{wrong}");

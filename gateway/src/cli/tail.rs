@@ -34,8 +34,6 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = AFTER)]
 pub struct Args {
-    #[command(flatten)]
-    pub select: Select,
     /// Only records of this kind
     #[arg(long, help_heading = "Filters", value_parser = kinds())]
     pub kind: Option<String>,
@@ -52,6 +50,8 @@ pub struct Args {
     /// One JSON object for each record
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub select: Select,
 }
 
 fn kinds() -> PossibleValuesParser {
