@@ -140,7 +140,7 @@ impl<C: Caller> Dispatcher<C> {
             Change::Assigned(partitions) => {
                 for partition in partitions {
                     let recovered = self.recover(partition).await;
-                    let tracker = Tracker::default();
+                    let tracker = Tracker::after(recovered.inherited);
                     lock(&state.partitions).insert(partition, Partition { tracker, recovered });
                 }
                 self.joined.store(true, Ordering::Release);
@@ -248,7 +248,7 @@ impl<C: Caller> Dispatcher<C> {
     fn history(&self, state: &State, view: &View<'_>) -> Option<History> {
         let mut partitions = lock(&state.partitions);
         let recovered = &mut partitions.entry(view.partition).or_default().recovered;
-        if view.offset >= recovered.until {
+        if view.offset >= recovered.inherited.until {
             recovered.histories = HashMap::new();
             return None;
         }
@@ -261,7 +261,9 @@ impl<C: Caller> Dispatcher<C> {
 
     fn may_have_history(&self, state: &State, message: &BorrowedMessage<'_>) -> bool {
         let partitions = lock(&state.partitions);
-        partitions.get(&message.partition()).is_some_and(|owned| message.offset() < owned.recovered.until)
+        partitions
+            .get(&message.partition())
+            .is_some_and(|owned| message.offset() < owned.recovered.inherited.until)
     }
 
     fn pass(&self, state: &State, message: &BorrowedMessage<'_>) {

@@ -17,6 +17,8 @@ mod metrics;
 pub mod record;
 mod recover;
 mod replies;
+#[cfg(test)]
+mod simulation;
 mod tasks;
 mod topic;
 mod tracker;

@@ -14,6 +14,7 @@ use super::log::Log;
 use super::record::{Kind, View};
 use super::replies::consumer;
 use super::topic::Topic;
+use super::tracker::Inherited;
 use crate::message::RelayId;
 
 /// How long the log may take for one answer.
@@ -25,8 +26,8 @@ const WHOLE: Duration = Duration::from_secs(120);
 /// What is known about a partition whose requests are taken over.
 #[derive(Debug, Default)]
 pub(super) struct Recovered {
-    /// Requests before this offset may have a history.
-    pub(super) until: i64,
+    /// Requests that may have a history.
+    pub(super) inherited: Inherited,
     pub(super) histories: HashMap<RelayId, History>,
 }
 
@@ -56,7 +57,7 @@ pub(super) fn recover(
     let (low, high) = log.extent(&consumer, Topic::Events, partition, ASK)?;
     let from = element.and_then(|element| element.metadata().parse().ok()).unwrap_or(low).clamp(low, high);
     let histories = read(&consumer, events, partition, from..high, found)?;
-    Ok(Recovered { until, histories })
+    Ok(Recovered { inherited: Inherited { until, events: from }, histories })
 }
 
 fn read(

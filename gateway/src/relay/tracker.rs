@@ -10,6 +10,17 @@ pub(super) struct Tracker {
     open: BTreeMap<i64, i64>,
     next: i64,
     committed: Option<Mark>,
+    inherited: Inherited,
+}
+
+/// Requests that were on the log before this owner had their partition: they may have records that are older than
+/// their being taken here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Inherited {
+    /// They have offsets before this one.
+    pub(super) until: i64,
+    /// No event before this offset concerns one of them.
+    pub(super) events: i64,
 }
 
 /// What is committed for a partition.
@@ -22,8 +33,15 @@ pub(super) struct Mark {
 }
 
 impl Tracker {
+    /// The tracker of an owner who takes over.
+    pub(super) fn after(inherited: Inherited) -> Self {
+        Self { inherited, ..Self::default() }
+    }
+
     /// A request was read at `offset` while the events stood at `events`.
     pub(super) fn take(&mut self, offset: i64, events: i64) {
+        // Whoever takes over from this owner has to find what the one before it wrote.
+        let events = if offset < self.inherited.until { events.min(self.inherited.events) } else { events };
         self.open.insert(offset, events);
         self.next = self.next.max(offset + 1);
     }
@@ -71,6 +89,16 @@ mod tests {
         tracker.finish(7);
         assert_eq!(tracker.mark(110), Some(Mark { requests: 8, events: 110 }));
         assert_eq!(tracker.mark(111), None);
+    }
+
+    #[test]
+    fn the_records_of_an_inherited_request_stay_within_the_mark() {
+        let mut tracker = Tracker::after(Inherited { until: 7, events: 40 });
+        tracker.take(6, 100);
+        tracker.take(7, 101);
+        assert_eq!(tracker.mark(110), Some(Mark { requests: 6, events: 40 }));
+        tracker.finish(6);
+        assert_eq!(tracker.mark(110), Some(Mark { requests: 7, events: 101 }));
     }
 
     #[test]
