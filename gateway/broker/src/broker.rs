@@ -12,6 +12,7 @@ use crate::health::{Health, HealthCell};
 use crate::net;
 use crate::node::Node;
 use crate::options::Options;
+use crate::storage::clean::Cleaner;
 use crate::storage::committer::{Abort, Committer};
 use crate::storage::delivery::Deliveries;
 use crate::storage::offsets::Change;
@@ -26,7 +27,7 @@ const CARE: Duration = Duration::from_secs(1);
 /// Patience for the threads to end; beyond it the next start replays instead.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running broker. It works on threads of its own: one for connections, one that commits, one for checkpoints.
+/// A running broker. It works on threads of its own: for connections, for committing, for checkpoints, for compaction.
 ///
 /// Dropping it stops it as [`Broker::shutdown`] does.
 pub struct Broker {
@@ -51,8 +52,9 @@ impl Broker {
             listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
         let directory = Directory::open(&options.directory)?;
         let health = Arc::new(HealthCell::default());
-        let committer = open::open(&directory, &options.limits, Arc::clone(&health))?;
+        let mut committer = open::open(&directory, &options.limits, Arc::clone(&health))?;
         let queue = Arc::new(Queue::default());
+        committer.cleaner = Cleaner::start(Arc::clone(&queue)).map_err(StartError::Threads)?;
         let node = Arc::new(Node::new(
             options.limits,
             options.default_partitions,
@@ -180,7 +182,7 @@ fn start_network(
 
 /// Retention, a look at a full disk, and the forgetting of old offsets, for ever.
 async fn care(node: &Node) {
-    let mut ticks = tokio::time::interval(CARE);
+    let mut ticks = tokio::time::interval(CARE.min(node.limits.retention_check));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retained = Instant::now();
     loop {
@@ -192,7 +194,11 @@ async fn care(node: &Node) {
             continue;
         }
         retained = Instant::now();
-        node.queue.push(Job::Task(Box::new(|committer| committer.retain(now_ms()))));
+        let limits = node.limits.clone();
+        node.queue.push(Job::Task(Box::new(move |committer| {
+            committer.retain(now_ms());
+            committer.compact(now_ms(), &limits);
+        })));
         let oldest = now_ms()
             .saturating_sub(i64::try_from(node.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX));
         let silent = node

@@ -27,7 +27,8 @@
 //! sync, whatever number of partitions they touch. The bytes of a batch are never taken apart: base offset and leader
 //! epoch are set, which its checksum does not cover.
 //!
-//! Three threads serve: connections, committing, checkpoints; up to four more read files for consumers that lag.
+//! Four threads serve: connections, committing, checkpoints, compaction; up to four more read files for consumers that
+//! lag.
 //!
 //! # What is spoken
 //!
@@ -50,10 +51,9 @@
 //!
 //! One node, without replication, encryption, authentication or access control; loopback unless told otherwise. No
 //! transactions: a `transactional.id` is refused with an error that clients report at once. No groups of the newer
-//! kind (KIP-848). **No compaction**: `cleanup.policy=compact` is accepted, kept and shown, and such a topic keeps all
-//! its records. Topics are not made by asking for them. Offsets by time are exact in uncompressed batches; a compressed
-//! batch is not opened, and its first offset stands for all in it. `segment.bytes` is looked at between rounds, so a
-//! segment may be larger by one.
+//! kind (KIP-848). Topics are not made by asking for them. Offsets by time are exact in uncompressed batches; a compressed
+//! batch is not opened: its first offset stands for all in it, and compaction keeps it whole. `segment.bytes` is looked
+//! at between rounds, so a segment may be larger by one.
 //!
 //! # The directory
 //!
@@ -62,7 +62,7 @@
 //! | `lock`, `format`, `clean` | held while in use; version of the layout; there after a stop in order |
 //! | `wal.0`, `wal.1` | write-ahead files, 16 MiB each, used in turn |
 //! | `topics/`, `offsets/` | journals: topics and their settings, committed offsets |
-//! | `partitions/00000007/` | segments of one partition (`….log`) with their indexes (`….index`, made anew when missing) |
+//! | `partitions/00000007/` | segments of one partition (`….log`) with their indexes (`….index`, made anew when missing), and how far it is compacted (`compacted`) |
 
 // Each module uses only those above it; the blank lines keep the formatter from sorting them.
 mod sync;

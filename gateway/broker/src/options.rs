@@ -58,7 +58,7 @@ pub struct Limits {
     pub producers: usize,
     /// A connection without any request for this long is closed. Default 10 minutes, as in Kafka.
     pub idle: Duration,
-    /// How often old segments are looked for. Default 10 s.
+    /// How often old segments are looked for, and what is worth compacting. Default 10 s.
     pub retention_check: Duration,
     /// Committed offsets of a group without members are forgotten after this time. Default 7 days, as in Kafka.
     pub offsets_retention: Duration,

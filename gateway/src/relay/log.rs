@@ -138,6 +138,7 @@ impl Log {
                 NewTopic::new(self.topic(*topic), settings.partitions, TopicReplication::Fixed(replication))
                     .set("cleanup.policy", cleanup)
                     .set("retention.ms", retention)
+                    .set("segment.ms", topic.segment())
                     .set("max.message.bytes", MESSAGE_MAX_BYTES)
             })
             .collect();

@@ -43,4 +43,14 @@ impl Topic {
             Self::Audit | Self::DeadLetters => ("delete", QUARTER),
         }
     }
+
+    /// `segment.ms` of a topic that the gateway creates. The newest segment is never compacted, and these are small.
+    pub(super) fn segment(self) -> &'static str {
+        const HOUR: &str = "3600000";
+        const WEEK: &str = "604800000";
+        match self {
+            Self::Tasks | Self::Aggregates => HOUR,
+            Self::Requests | Self::Events | Self::Audit | Self::DeadLetters => WEEK,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use tokio::time::Instant;
 
 use crate::node::Node;
-use crate::storage::partition::{Arrival, Available, Ends, Partition, read_segment};
+use crate::storage::partition::{Arrival, Available, Ends, Partition, read_segments};
 use crate::wire::answer::{Answer, Fetched, FetchedPartition};
 
 /// Longest wait, whatever the client asks for.
@@ -99,9 +99,10 @@ async fn read(
     match available {
         Available::OutOfRange => Err(ResponseError::OffsetOutOfRange),
         Available::Batches(batches) => Ok((ends, batches)),
-        Available::File(segment) => {
+        Available::Files(segments) => {
             let read =
-                tokio::task::spawn_blocking(move || read_segment(&segment, offset, most, at_least_one)).await;
+                tokio::task::spawn_blocking(move || read_segments(&segments, offset, most, at_least_one))
+                    .await;
             match read {
                 Ok(Ok(batches)) => Ok((ends, batches)),
                 Ok(Err(error)) => {

@@ -163,7 +163,7 @@ pub(crate) fn first_not_older(bytes: &[u8], timestamp: i64) -> Option<Found> {
 }
 
 /// A zigzag varint of at most ten bytes.
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
+pub(crate) fn varint(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::{fs, io, thread};
 
+use super::clean::Marks;
 use super::fatal;
 use super::journal::sync_folder;
 use super::partition::Partition;
@@ -37,6 +38,10 @@ pub(crate) enum Work {
     /// All before belongs to this generation or an older one.
     Finished(u64),
     Remove(Vec<Arc<Segment>>),
+    /// Make the names in a folder lasting, then remove the segments that others have replaced.
+    Replaced(PathBuf, Vec<Arc<Segment>>),
+    /// Keep how far a partition is compacted.
+    Compacted(PathBuf, Marks),
     RemoveFolder(PathBuf),
 }
 
@@ -108,6 +113,15 @@ fn run(work: &Receiver<Work>, finished: &(Mutex<u64>, Condvar)) {
                 finished.1.notify_all();
             }
             Work::Remove(segments) => segments.iter().for_each(|segment| warn("segment", segment.remove())),
+            Work::Replaced(folder, old) => match sync_folder(&folder) {
+                Ok(()) => old.iter().for_each(|segment| warn("segment", segment.remove())),
+                Err(error) => warn("segment", Err(error)),
+            },
+            Work::Compacted(folder, marks) => {
+                if let Err(error) = marks.write(&folder) {
+                    tracing::debug!(%error, "cannot keep how far a partition is compacted; the next start begins anew");
+                }
+            }
             Work::RemoveFolder(folder) => warn("folder", fs::remove_dir_all(&folder)),
         }
     }

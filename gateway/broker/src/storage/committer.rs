@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::catalog::Catalog;
 use super::checkpoint::{Checkpointer, Cover, Work};
+use super::clean::Cleaner;
 use super::delivery::Deliveries;
 use super::disk::Disk;
 use super::fatal;
@@ -46,6 +47,7 @@ pub(crate) struct Committer {
     pub(crate) dirty: HashMap<(u64, i64), (Arc<Partition>, Arc<Segment>)>,
     /// Bytes synced directly since the last checkpoint.
     pub(crate) bypassed: u64,
+    pub(crate) cleaner: Cleaner,
 }
 
 impl Committer {
@@ -73,6 +75,7 @@ impl Committer {
                 self.rewrite_offsets();
             }
         }
+        self.cleaner.stop();
         self.switch_wal();
         self.checkpointer.stop();
     }
@@ -102,7 +105,7 @@ impl Committer {
 
     /// Begins a new segment when the partition's is full. Only before a round writes to it.
     pub(crate) fn roll_if_full(&mut self, partition: &Arc<Partition>) -> io::Result<()> {
-        let full = u64::try_from(partition.settings.segment_bytes()).unwrap_or(u64::MAX);
+        let full = u64::try_from(partition.settings.get().segment_bytes).unwrap_or(u64::MAX);
         let state = lock(&partition.write);
         let (bytes, base) =
             (state.bytes, state.staged.first().map_or(state.next_offset, |staged| staged.header.base_offset));

@@ -40,19 +40,19 @@ pub(crate) const KEYS: &[Key] = &[
     key("retention.bytes", "-1", OR_UNLIMITED),
     key("retention.ms", "604800000", OR_UNLIMITED),
     key("segment.bytes", "134217728", Kind::Number(1024, i32::MAX as i64)),
-    key("compression.type", "producer", Kind::Word(&["producer"])),
+    key("segment.ms", "604800000", Kind::Number(1, i64::MAX)),
     key("delete.retention.ms", "86400000", FROM_ZERO),
+    key("max.compaction.lag.ms", "9223372036854775807", Kind::Number(1, i64::MAX)),
+    key("min.cleanable.dirty.ratio", "0.5", Kind::Fraction),
+    key("min.compaction.lag.ms", "0", FROM_ZERO),
+    key("compression.type", "producer", Kind::Word(&["producer"])),
     key("file.delete.delay.ms", "60000", FROM_ZERO),
     key("flush.messages", "1", Kind::Number(1, i64::MAX)),
     key("flush.ms", "0", FROM_ZERO),
     key("index.interval.bytes", "32768", FROM_ZERO),
-    key("max.compaction.lag.ms", "9223372036854775807", Kind::Number(1, i64::MAX)),
     key("message.timestamp.type", "CreateTime", Kind::Word(&["CreateTime"])),
-    key("min.cleanable.dirty.ratio", "0.5", Kind::Fraction),
-    key("min.compaction.lag.ms", "0", FROM_ZERO),
     key("min.insync.replicas", "1", Kind::Number(1, 1)),
     key("preallocate", "false", BOOLEAN),
-    key("segment.ms", "604800000", Kind::Number(1, i64::MAX)),
     key("unclean.leader.election.enable", "false", BOOLEAN),
 ];
 
@@ -89,11 +89,18 @@ pub(crate) fn values(given: &BTreeMap<String, String>, batch_bytes: usize) -> Va
         given.get(name).map(String::as_str).or_else(|| find(name).map(|key| key.default)).unwrap_or_default()
     };
     let number = |name: &str| text(name).parse().unwrap_or(-1);
+    let policy = |word: &str| text("cleanup.policy").split(',').any(|given| given.trim() == word);
     Values {
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
         segment_bytes: number("segment.bytes"),
         batch_bytes: number("max.message.bytes").min(i64::try_from(batch_bytes).unwrap_or(i64::MAX)),
-        deletes: text("cleanup.policy").split(',').any(|word| word.trim() == "delete"),
+        segment_ms: number("segment.ms"),
+        deletes: policy("delete"),
+        compacts: policy("compact"),
+        delete_retention_ms: number("delete.retention.ms"),
+        lag_min_ms: number("min.compaction.lag.ms"),
+        lag_max_ms: number("max.compaction.lag.ms"),
+        dirty_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
     }
 }

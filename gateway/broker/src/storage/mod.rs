@@ -7,6 +7,7 @@
 pub(crate) mod batch;
 pub(crate) mod catalog;
 pub(crate) mod checkpoint;
+pub(crate) mod clean;
 pub(crate) mod committer;
 pub(crate) mod delivery;
 pub(crate) mod disk;
@@ -19,6 +20,7 @@ pub(crate) mod open;
 pub(crate) mod partition;
 pub(crate) mod producers;
 pub(crate) mod queue;
+pub(crate) mod records;
 pub(crate) mod round;
 pub(crate) mod segment;
 pub(crate) mod settings;

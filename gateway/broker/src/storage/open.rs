@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::catalog::{Catalog, Topic};
 use super::checkpoint::Checkpointer;
+use super::clean::{Cleaner, Marks};
 use super::committer::Committer;
 use super::disk::Disk;
 use super::journal::{Journal, sync_folder};
@@ -21,7 +22,7 @@ use super::offsets::{self, Offsets};
 use super::partition::{Opened, Partition};
 use super::producers::{Producers, Sequence};
 use super::round::OFFSETS_LOG;
-use super::segment::{self, Index, Scan, Segment};
+use super::segment::{self, Index, Name, Scan, Segment};
 use super::settings::Settings;
 use super::summary::Summary;
 use super::topics::{folder_of, tail_bytes};
@@ -148,6 +149,7 @@ pub(crate) fn open(
         checkpointer,
         dirty,
         bypassed: 0,
+        cleaner: Cleaner::default(),
     })
 }
 
@@ -258,18 +260,25 @@ fn open_offsets(root: &Path) -> Result<(Journal, Offsets), StartError> {
 /// Reads a partition: of each segment what its summary does not cover. Also hands back the segments read in part.
 fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<(Opened, Vec<Arc<Segment>>)> {
     fs::create_dir_all(folder)?;
-    let mut bases = segment::list(folder)?;
-    if bases.is_empty() {
-        Segment::create(folder, start)?;
+    remove_unfinished(folder)?;
+    let (mut names, replaced) = segment::names(folder)?;
+    for name in replaced {
+        fs::remove_file(name.path(folder))?;
+    }
+    // A compacted segment is never written to.
+    let end = names.last().map_or(Some(start), |last| last.end());
+    if let Some(end) = end {
+        Segment::create(folder, end)?;
         sync_folder(folder)?;
-        bases.push(start);
+        names.push(Name::plain(end));
     }
     let mut producers = Producers::new(limits.producers);
-    let mut segments = Vec::with_capacity(bases.len());
+    let mut segments = Vec::with_capacity(names.len());
     let mut uncovered = Vec::new();
-    let mut next_offset = bases[0];
-    for (at, base) in bases.iter().enumerate() {
-        let path = segment::path(folder, *base);
+    let first = names[0].base_offset;
+    let mut next_offset = first;
+    for (at, name) in names.iter().enumerate() {
+        let path = name.path(folder);
         let size = fs::metadata(&path)?.len();
         let summary = Summary::read(&path, limits.producers).filter(|summary| summary.index.synced <= size);
         let index = if let Some(summary) = summary {
@@ -277,27 +286,42 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<(Ope
             next_offset = summary.next_offset;
             summary.index
         } else {
-            next_offset = *base;
+            next_offset = name.base_offset;
             Index::empty()
         };
         let covered = index.synced;
-        let segment = Arc::new(Segment::open(folder, *base, index)?);
+        let segment = Arc::new(Segment::open(folder, *name, index)?);
         next_offset = scan(&segment, size, next_offset, &mut producers)?;
+        if segment.synced() == size {
+            next_offset = name.end().unwrap_or(next_offset);
+        }
         if segment.synced() != covered || covered == 0 {
             uncovered.push(Arc::clone(&segment));
         }
-        match bases.get(at + 1) {
+        match names.get(at + 1) {
             None => cut(&segment, size)?,
-            Some(next) if *next != next_offset => {
+            Some(next) if next.base_offset != next_offset => {
                 tracing::error!(file = %path.display(), next_offset, "a segment of the log is damaged; its records up to the next segment cannot be read");
             }
             Some(_) => {}
         }
         segments.push(segment);
     }
-    let log_start = start.max(bases[0]).min(next_offset);
-    let opened = Opened { segments, log_start, next_offset, producers };
+    let log_start = start.max(first).min(next_offset);
+    let marks = Marks::read(folder);
+    let opened = Opened { segments, log_start, next_offset, producers, marks };
     Ok((opened, uncovered))
+}
+
+/// Removes what a compaction or a checkpoint left that had not come to its end.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "new") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes in the sound batches after what the index covers. Returns the next offset.
@@ -305,7 +329,10 @@ fn scan(segment: &Segment, size: u64, mut next_offset: i64, producers: &mut Prod
     let mut index = lock(&segment.index);
     let mut batches = Scan::new(&segment.file, index.synced, size);
     while let Some((header, bytes)) = batches.next()? {
-        if header.magic != 2 || header.base_offset != next_offset || !header.matches(bytes) {
+        // Compaction leaves gaps.
+        let follows = header.base_offset == next_offset
+            || (segment.name.end().is_some() && header.base_offset > next_offset);
+        if header.magic != 2 || !follows || !header.matches(bytes) {
             break;
         }
         if !matches!(producers.judge(&header), Sequence::Duplicate(_)) {

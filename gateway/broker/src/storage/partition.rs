@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::batch::{BatchHeader, Found, first_not_older};
+use super::clean::{Marks, Progress};
 use super::delivery::Delivery;
 use super::producers::{Producer, Producers};
 use super::segment::{Scan, Segment};
@@ -27,6 +28,7 @@ pub(crate) struct Partition {
     read: Mutex<ReadState>,
     /// Touched by the committing thread alone.
     pub(crate) write: Mutex<WriteState>,
+    pub(crate) compaction: Mutex<Progress>,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,13 @@ struct ReadState {
     segments: Vec<Arc<Segment>>,
     tail: Tail,
     waiting: Vec<Arc<Arrival>>,
+}
+
+impl ReadState {
+    fn position(&self, segments: &[Arc<Segment>]) -> Option<usize> {
+        let same = |(a, b): (&Arc<Segment>, &Arc<Segment>)| Arc::ptr_eq(a, b);
+        self.segments.windows(segments.len().max(1)).position(|run| run.iter().zip(segments).all(same))
+    }
 }
 
 /// What the committing thread knows of the partition's end.
@@ -100,8 +109,8 @@ pub(crate) enum Available {
     OutOfRange,
     /// Here they are, from memory; none when the offset is the end.
     Batches(Vec<Bytes>),
-    /// They lie in this file; reading it blocks. The flag says that newer segments follow.
-    File(Arc<Segment>),
+    /// They lie in the first of these files that has any; reading it blocks.
+    Files(Vec<Arc<Segment>>),
 }
 
 impl Partition {
@@ -112,7 +121,7 @@ impl Partition {
         opened: Opened,
         tail_bytes: usize,
     ) -> Partition {
-        let Opened { segments, log_start, next_offset, producers } = opened;
+        let Opened { segments, log_start, next_offset, producers, marks } = opened;
         let segment = Arc::clone(&segments[segments.len() - 1]);
         let bytes = segment.synced();
         let read = ReadState {
@@ -130,6 +139,7 @@ impl Partition {
             deleted: AtomicBool::new(false),
             read: Mutex::new(read),
             write: Mutex::new(write),
+            compaction: Mutex::new(Progress { marks, ..Progress::default() }),
         }
     }
 
@@ -162,7 +172,8 @@ impl Partition {
             Available::Batches(batches)
         } else {
             let after = read.segments.partition_point(|segment| segment.base_offset <= offset);
-            Available::File(Arc::clone(&read.segments[after.saturating_sub(1)]))
+            // Compaction may have left nothing behind the offset in the segment in which it lies.
+            Available::Files(read.segments[after.saturating_sub(1)..].to_vec())
         };
         (ends, available)
     }
@@ -204,6 +215,20 @@ impl Partition {
     pub(crate) fn next_segment_base(&self, base: i64) -> Option<i64> {
         let read = lock(&self.read);
         read.segments.iter().map(|segment| segment.base_offset).find(|other| *other > base)
+    }
+
+    /// Whether these segments are all there, one after the other.
+    pub(crate) fn has(&self, segments: &[Arc<Segment>]) -> bool {
+        lock(&self.read).position(segments).is_some()
+    }
+
+    /// Puts a compacted segment in the place of others that are there.
+    pub(crate) fn replace(&self, old: &[Arc<Segment>], new: Arc<Segment>) {
+        let mut read = lock(&self.read);
+        if let Some(at) = read.position(old) {
+            read.tail.drop_below(new.name.end().unwrap_or(0));
+            read.segments.splice(at..at + old.len(), [new]);
+        }
     }
 
     pub(crate) fn add_segment(&self, segment: Arc<Segment>) {
@@ -255,16 +280,28 @@ pub(crate) struct Opened {
     pub(crate) log_start: i64,
     pub(crate) next_offset: i64,
     pub(crate) producers: Producers,
+    pub(crate) marks: Marks,
 }
 
-/// Reads whole batches from the one with `offset` on out of a segment: about `max` bytes, and one batch whatever its
-/// size when `at_least_one`. Blocks.
-pub(crate) fn read_segment(
-    segment: &Segment,
+/// Reads as [`read_segment`] does, from the first segment that has something.
+pub(crate) fn read_segments(
+    segments: &[Arc<Segment>],
     offset: i64,
     max: usize,
     at_least_one: bool,
 ) -> io::Result<Vec<Bytes>> {
+    for segment in segments {
+        let batches = read_segment(segment, offset, max, at_least_one)?;
+        if !batches.is_empty() || max == 0 {
+            return Ok(batches);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Reads whole batches from the one with `offset` on out of a segment: about `max` bytes, and one batch whatever its
+/// size when `at_least_one`. Blocks.
+fn read_segment(segment: &Segment, offset: i64, max: usize, at_least_one: bool) -> io::Result<Vec<Bytes>> {
     let (from, synced) = {
         let index = lock(&segment.index);
         (index.position_of(offset), index.synced)

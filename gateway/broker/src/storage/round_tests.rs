@@ -1,62 +1,14 @@
 //! A disk that refuses writes, at any point, without a disk that is full.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
-use super::super::batch::BatchHeader;
-use super::super::committer::Committer;
-use super::super::open::{self, Directory};
-use super::super::partition::{Available, Partition};
-use super::super::testing::batch;
+use super::super::open::Directory;
+use super::super::partition::Available;
+use super::super::testing::{batch, commit, committer, partition};
 use super::*;
-use crate::health::{Health, HealthCell};
+use crate::health::Health;
 use crate::options::Limits;
-
-fn committer(folder: &std::path::Path) -> (Committer, Directory) {
-    let directory = Directory::open(folder).unwrap();
-    let health = Arc::new(HealthCell::default());
-    (open::open(&directory, &Limits::default(), health).unwrap(), directory)
-}
-
-fn partition(committer: &Committer, index: i32) -> Arc<Partition> {
-    committer.catalog.partition("t", index).unwrap()
-}
-
-/// Keeps outcomes for a test.
-#[derive(Default)]
-struct Kept(std::sync::Mutex<Vec<Outcome>>);
-
-impl Line for Kept {
-    fn send(&self) {}
-}
-
-struct Keep(Arc<Kept>);
-
-impl Settle for Keep {
-    fn settle(self: Box<Self>, outcomes: Vec<Outcome>) -> Arc<dyn Line> {
-        *lock(&self.0.0) = outcomes;
-        self.0
-    }
-}
-
-/// Commits a round of batches and returns their outcomes.
-fn commit(committer: &mut Committer, batches: &[(i32, Bytes)]) -> Vec<Outcome> {
-    let kept = Arc::new(Kept::default());
-    let batches = batches.iter().map(|(index, bytes)| AppendBatch {
-        partition: partition(committer, *index),
-        header: BatchHeader::check(bytes).unwrap(),
-        bytes: bytes.clone(),
-    });
-    let append =
-        Append { batches: batches.collect(), reply: Some(Box::new(Keep(Arc::clone(&kept)))), permit: None };
-    let mut round = Round::default();
-    round.add(append);
-    committer.commit(round);
-    std::mem::take(&mut *lock(&kept.0))
-}
 
 fn with_topic(folder: &std::path::Path) -> (Committer, Directory) {
     let (mut committer, directory) = committer(folder);

@@ -63,9 +63,86 @@ impl Index {
     }
 }
 
+/// Name of a segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) base_offset: i64,
+    compacted: Option<Compacted>,
+}
+
+/// What only the name of a compacted segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Compacted {
+    /// Offset after the last that it stands for, whether it still has that record or not.
+    end: i64,
+    /// Tells it from those that it replaced.
+    edition: u64,
+}
+
+impl Name {
+    pub(crate) fn plain(base_offset: i64) -> Name {
+        Name { base_offset, compacted: None }
+    }
+
+    pub(crate) fn compacted(base_offset: i64, end: i64, edition: u64) -> Name {
+        Name { base_offset, compacted: Some(Compacted { end, edition }) }
+    }
+
+    /// Offset after the last of a compacted one.
+    pub(crate) fn end(self) -> Option<i64> {
+        self.compacted.map(|compacted| compacted.end)
+    }
+
+    pub(crate) fn edition(self) -> Option<u64> {
+        self.compacted.map(|compacted| compacted.edition)
+    }
+
+    /// `00000000000000000042.log` holds the batches from offset 42 on; `…42-00000000000000000100-3.log` stands, compacted
+    /// for the third time, for all up to 99. The write-ahead file never names the latter, so no replay can touch it.
+    pub(crate) fn path(self, folder: &Path) -> PathBuf {
+        match self.compacted {
+            None => path(folder, self.base_offset),
+            Some(Compacted { end, edition }) => {
+                folder.join(format!("{:020}-{end:020}-{edition}.log", self.base_offset))
+            }
+        }
+    }
+
+    fn parse(file: &str) -> Option<Name> {
+        let mut parts = file.strip_suffix(".log")?.split('-');
+        let base_offset = parts.next()?.parse().ok()?;
+        let compacted = match (parts.next(), parts.next(), parts.next()) {
+            (None, None, None) => None,
+            (Some(end), Some(edition), None) => {
+                Some(Compacted { end: end.parse().ok()?, edition: edition.parse().ok()? })
+            }
+            _ => return None,
+        };
+        Some(Name { base_offset, compacted })
+    }
+}
+
+/// The segments in `folder` that count, in order, and those that compacted ones have replaced.
+pub(crate) fn names(folder: &Path) -> io::Result<(Vec<Name>, Vec<Name>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        all.extend(entry?.file_name().to_str().and_then(Name::parse));
+    }
+    all.sort_by_key(|name| (name.base_offset, std::cmp::Reverse(name.edition())));
+    let mut covered = i64::MIN;
+    Ok(all.into_iter().partition(|name| {
+        let counts = name.base_offset >= covered;
+        if counts {
+            covered = covered.max(name.end().unwrap_or(i64::MIN));
+        }
+        counts
+    }))
+}
+
 /// An open segment.
 #[derive(Debug)]
 pub(crate) struct Segment {
+    pub(crate) name: Name,
     pub(crate) base_offset: i64,
     pub(crate) path: PathBuf,
     pub(crate) file: File,
@@ -75,15 +152,26 @@ pub(crate) struct Segment {
 impl Segment {
     /// Makes a new, empty segment; the caller syncs the folder.
     pub(crate) fn create(folder: &Path, base_offset: i64) -> io::Result<Segment> {
-        let path = path(folder, base_offset);
+        let name = Name::plain(base_offset);
+        let path = name.path(folder);
         let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
-        Ok(Segment { base_offset, path, file, index: Mutex::new(Index::empty()) })
+        Ok(Segment::of(name, path, file, Index::empty()))
     }
 
-    pub(crate) fn open(folder: &Path, base_offset: i64, index: Index) -> io::Result<Segment> {
-        let path = path(folder, base_offset);
+    pub(crate) fn open(folder: &Path, name: Name, index: Index) -> io::Result<Segment> {
+        let path = name.path(folder);
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(Segment { base_offset, path, file, index: Mutex::new(index) })
+        Ok(Segment::of(name, path, file, index))
+    }
+
+    /// The segment in `file`, which is, or is to be, at `path`.
+    pub(crate) fn of(name: Name, path: PathBuf, file: File, index: Index) -> Segment {
+        Segment { name, base_offset: name.base_offset, path, file, index: Mutex::new(index) }
+    }
+
+    /// Time of its first records; the earliest of all times when it has none.
+    pub(crate) fn began_ms(&self) -> i64 {
+        lock(&self.index).entries.first().map_or(i64::MIN, |entry| entry.max_timestamp)
     }
 
     pub(crate) fn synced(&self) -> u64 {

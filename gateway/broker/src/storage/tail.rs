@@ -25,6 +25,13 @@ impl Tail {
         Tail { batches: VecDeque::new(), bytes: 0, limit }
     }
 
+    /// Forgets the batches that begin below `offset`.
+    pub(crate) fn drop_below(&mut self, offset: i64) {
+        while let Some(oldest) = self.batches.pop_front_if(|oldest| oldest.base_offset < offset) {
+            self.bytes -= oldest.bytes.len();
+        }
+    }
+
     /// Adds the batch that follows the newest one.
     pub(crate) fn push(&mut self, base_offset: i64, next_offset: i64, bytes: Bytes) {
         self.bytes += bytes.len();

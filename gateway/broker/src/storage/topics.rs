@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::catalog::Topic;
 use super::checkpoint::Work;
+use super::clean::Marks;
 use super::committer::Committer;
 use super::journal::sync_folder;
 use super::keys;
@@ -225,6 +226,7 @@ impl Committer {
                 log_start: 0,
                 next_offset: 0,
                 producers: Producers::new(limits.producers),
+                marks: Marks::default(),
             };
             made.push(Arc::new(Partition::new(log, folder, Arc::clone(settings), opened, tail)));
         }

@@ -2,6 +2,7 @@
 
 use rdkafka::admin::{AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::Consumer;
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::Check;
@@ -21,6 +22,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("an unknown topic is reported and not made", unknown_topic),
     ("records below an offset are deleted", delete_records),
     ("a topic to be compacted takes records", compacted),
+    ("of each key the newest record stays, at its offset", newest_stays),
 ];
 
 fn partitions(target: &Target, topic: &str) -> Result<usize, Error> {
@@ -213,4 +215,36 @@ fn compacted(target: &Target) -> Outcome {
         || Ok(setting(target, &topic, "cleanup.policy")?.as_deref() == Some("compact")),
         "the policy is kept",
     )
+}
+
+fn newest_stays(target: &Target) -> Outcome {
+    let settings =
+        [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")];
+    let topic = target.topic(1, &settings)?;
+    let producer = target.producer(&[])?;
+    let begun = std::time::Instant::now();
+    let mut sent = 0;
+    loop {
+        // The newest segment is left alone, so more has to follow before what was written is compacted.
+        for key in [b"a", b"b"] {
+            target.send(&producer, &topic, 0, Some(key), Some(format!("v{sent}").as_bytes()))?;
+            sent += 1;
+        }
+        let reader = target.reader(&topic, 1, Offset::Beginning, &[])?;
+        let mut found = read_all(&reader, 1)?;
+        while found.last().is_some_and(|last| last.offset() + 1 < sent) {
+            found.extend(read_all(&reader, 1)?);
+        }
+        for message in &found {
+            let value = format!("v{}", message.offset());
+            need(message.payload() == Some(value.as_bytes()), format!("{value} at its offset"))?;
+        }
+        let left: Vec<_> = found.iter().map(Message::offset).collect();
+        need(left.ends_with(&[sent - 2, sent - 1]), "the newest of both keys")?;
+        if left[0] > 0 {
+            return need(reader.fetch_watermarks(&topic, 0, SHORT)?.1 == sent, "the end is where it was");
+        }
+        need(begun.elapsed() < LONG, format!("nothing is compacted: {left:?}"))?;
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
 }

@@ -13,9 +13,9 @@ mod target;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use kamf_broker::{Broker, Options};
+use kamf_broker::{Broker, Limits, Options};
 use target::{Outcome, Target};
 
 /// A named check.
@@ -68,7 +68,8 @@ fn run(target: &Target) {
 #[test]
 fn embedded_log() {
     let directory = tempfile::tempdir().unwrap();
-    let broker = Broker::start(Options::new(directory.path())).unwrap();
+    let limits = Limits { retention_check: Duration::from_secs(1), ..Limits::default() };
+    let broker = Broker::start(Options { limits, ..Options::new(directory.path()) }).unwrap();
     run(&Target::new(broker.address().to_string()));
     broker.shutdown();
 }

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use kamf_broker::{Broker, Options};
+use kamf_broker::{Broker, Limits, Options};
 
 use crate::support::Error;
 
@@ -57,7 +58,8 @@ fn broker_process() {
     let (Ok(directory), Ok(listen)) = (std::env::var(DIRECTORY), std::env::var(LISTEN)) else {
         return;
     };
-    let options = Options { listen: listen.parse().unwrap(), ..Options::new(directory) };
+    let limits = Limits { retention_check: Duration::from_millis(200), ..Limits::default() };
+    let options = Options { listen: listen.parse().unwrap(), limits, ..Options::new(directory) };
     let broker = Broker::start(options).unwrap();
     println!("{READY}{}", broker.address());
     // Ends with its parent, which holds the other end.

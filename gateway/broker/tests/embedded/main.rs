@@ -1,6 +1,7 @@
 //! What only the embedded log promises: crashes, full disks, hostile clients, its directory.
 
 mod child;
+mod compaction;
 mod crash;
 mod directory;
 mod full_disk;
