@@ -42,6 +42,7 @@ fn records_keep_their_schema() {
             lines,
             repeatable: kind == Kind::Request,
             attempt: u32::from(matches!(kind, Kind::Started | Kind::Retry)),
+            epoch: (kind != Kind::Request).then_some(7),
             sequence: u32::from(kind == Kind::Event),
             end: matches!(kind, Kind::Terminal | Kind::Refusal).then_some(end),
         };

@@ -46,7 +46,7 @@ impl Meter {
                 None
             }
             Kind::Terminal | Kind::Refusal => self.end(view, written),
-            Kind::Request | Kind::Cancel | Kind::Started | Kind::Retry => None,
+            Kind::Request | Kind::Cancel | Kind::Started | Kind::Retry | Kind::Epoch => None,
         }
     }
 

@@ -18,7 +18,7 @@ use super::row::{Micros, Size};
 use super::sink::{Sink, SinkError};
 use super::window::{Bounds, Windows};
 use crate::config::Prices;
-use crate::relay::{Log, Topic};
+use crate::relay::{Fence, Log, Topic};
 use state::State;
 
 /// Why a run ended. The next one begins from what is on the log.
@@ -61,6 +61,7 @@ impl Session {
         let row_ends = restore::row_ends(&asker, count)?;
         restore::written_rows(&asker, &row_ends, &position, &mut windows)?;
         let mut state = State {
+            fence: Fence::default(),
             windows,
             meter: Meter::new(prices.clone()),
             joins: (0..count).map(|_| Join::default()).collect(),

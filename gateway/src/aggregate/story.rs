@@ -12,7 +12,7 @@ use super::row::{Micros, micros};
 use crate::config::Prices;
 use crate::message::{RelayId, parse_traceparent};
 use crate::relay::record::{Kind, View};
-use crate::relay::{Log, Topic};
+use crate::relay::{Fence, Log, Topic};
 
 /// How long before an exchange the first of its trace may have begun. Reading starts there.
 const BEFORE: Micros = 600_000_000;
@@ -248,6 +248,8 @@ fn scan(
     }
     let mut queues = reader.assign(&places)?;
     let mut done = vec![false; queues.len()];
+    let mut fence = Fence::default();
+    let mut take = |topic, view: &View<'_>, written| !fence.admits(view) || take(topic, view, written);
     while done.contains(&false) {
         if Instant::now() > deadline {
             return Ok(false);

@@ -98,6 +98,7 @@ impl World {
             repeatable: false,
             attempt: 0,
             sequence: 0,
+            epoch: None,
             lines: false,
             end: None,
         };

@@ -7,12 +7,20 @@ use super::reader::{Field, Group};
 use crate::message::{Mode, RelayId};
 
 /// How exchanges are kept and delivered, by upstream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Delivery {
     /// For every upstream that is not named.
     pub default: Route,
     /// By agent or server name.
     pub routes: BTreeMap<String, Route>,
+    /// Whether a replica delivers what it accepted, and answers what it delivered, without reading it back from the log.
+    pub short_cuts: bool,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { default: Route::default(), routes: BTreeMap::new(), short_cuts: true }
+    }
 }
 
 impl Delivery {
@@ -106,6 +114,7 @@ impl Default for Breaker {
 pub(super) fn read(group: &mut Group<'_>) -> Delivery {
     let mut delivery = Delivery::default();
     group.set("default", &mut delivery.default.mode, mode);
+    group.set("short_cuts", &mut delivery.short_cuts, Field::flag);
     read_limits(group, &mut delivery.default);
     let default = delivery.default;
     group.set("routes", &mut delivery.routes, |field| {

@@ -1,6 +1,7 @@
 //! A2A over JSON-RPC at `/a2a/{agent}` (A2A 0.3 and 1.0).
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -38,10 +39,12 @@ pub(super) async fn post(front: &Front, agent: &str, request: Request<Incoming>)
         Ok(parsed) => parsed,
         Err(rejected) => return door::turn_away(gateway, &rejected.into()),
     };
+    let key = parsed.task_id().or(parsed.context_id()).map(str::to_owned);
     let route = Route {
+        partition: gateway.intake.partition(key.as_deref(), SystemTime::now()),
         mode: front.mode(agent, parsed.operation),
         repeatable: gateway.delivery.route(agent).idempotent,
-        key: parsed.task_id().or(parsed.context_id()).map(str::to_owned),
+        key,
         tool: None,
         total: timeouts.total,
         headers: &parts.headers,
@@ -90,7 +93,7 @@ async fn judge(front: &Front, parsed: Parsed, principal: Principal, route: Route
         return door::refuse(front, &admitted, &refused).await;
     }
     match tasks::place(gateway, permitted.message(), &admitted).await {
-        Ok(place) => admitted.partition = place,
+        Ok(place) => admitted.partition = place.unwrap_or(admitted.partition),
         Err(refused) => return door::refuse(front, &admitted, &refused).await,
     }
     let admitted = Arc::new(admitted);

@@ -27,7 +27,7 @@ const AHEAD: usize = 64;
 ///
 /// The call goes on in a task of its own: a client that leaves does not take the record of its exchange with it.
 pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> Response<Body> {
-    if front.gateway.intake.appender.room().await.is_err() {
+    if front.gateway.intake.appender().room().await.is_err() {
         ending.set(Reason::LogUnavailable);
         let message = "the log does not take records; the request was not carried out";
         return refused(&pending, &Failure { reason: Reason::LogUnavailable, message: message.to_owned() });
@@ -43,8 +43,13 @@ pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> 
 async fn work(front: Front, pending: Pending, ending: Ending, mut client: oneshot::Sender<Response<Body>>) {
     let gateway = &front.gateway;
     let deadline = front.deadline(&pending.admitted);
-    let call =
-        caller::call(&front.upstream, &gateway.tasks, &pending.admitted, pending.body.clone(), deadline);
+    let call = caller::call(
+        &front.upstream.worker,
+        &gateway.tasks,
+        &pending.admitted,
+        pending.body.clone(),
+        deadline,
+    );
     let answer = tokio::select! {
         answer = call => answer,
         () = pending.cancel.notified() => Err(Failure::plain(Reason::Cancelled)),

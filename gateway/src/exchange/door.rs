@@ -66,6 +66,8 @@ pub(super) struct Route<'a> {
     pub(super) mode: Mode,
     pub(super) repeatable: bool,
     pub(super) key: Option<String>,
+    /// Where its records go.
+    pub(super) partition: i32,
     pub(super) total: std::time::Duration,
     pub(super) headers: &'a HeaderMap,
 }
@@ -107,7 +109,7 @@ pub(super) fn admit(
         mode: route.mode,
         repeatable: route.repeatable,
         key: route.key,
-        partition: None,
+        partition: route.partition,
         policies: decision.map_or_else(|| "".into(), |decision| decision.policies.clone()),
         at,
         deadline: at + route.total,

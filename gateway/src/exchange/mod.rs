@@ -77,12 +77,13 @@ pub struct Gateway {
 #[derive(Clone)]
 pub struct Front {
     gateway: Arc<Gateway>,
-    upstream: Worker,
+    upstream: Arc<Upstream>,
 }
 
 impl Front {
-    pub fn new(gateway: Arc<Gateway>, upstream: Worker) -> Self {
-        Self { gateway, upstream }
+    pub fn new(gateway: Arc<Gateway>, worker: Worker) -> Self {
+        let (tasks, delivery) = (Arc::clone(&gateway.tasks), gateway.delivery.clone());
+        Self { gateway, upstream: Arc::new(Upstream { worker, tasks, delivery }) }
     }
 
     async fn handle(self, request: Request<Incoming>) -> Response<Body> {

@@ -15,7 +15,7 @@ use crate::edge::{Body, SseItem};
 use crate::message::{Dialect, Operation};
 use crate::outcome::Reason;
 use crate::protocol::RawId;
-use crate::relay::{Admitted, Reply, Waiting};
+use crate::relay::{Accepted, Admitted, Reply, Waiting};
 
 /// What the gateway itself may take beyond the deadline of a call until its end is on the log.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,12 +43,20 @@ pub(super) struct Pending {
 pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> Response<Body> {
     let gateway = &front.gateway;
     let admitted = Arc::clone(&pending.admitted);
-    if let Some(Err(full)) = gateway.upstreams.gate(&admitted.agent).map(|gate| gate.room()) {
+    let gate = gateway.upstreams.gate(&admitted.agent);
+    if let Some(Err(full)) = gate.map(|gate| gate.room()) {
         ending.set(Reason::Overloaded);
         return refused(&pending, Reason::Overloaded, &full.to_string());
     }
-    let waiting = match gateway.intake.accept(&admitted, &pending.body).await {
-        Ok(waiting) => waiting,
+    let at_once = gate.is_some_and(|gate| gate.is_free());
+    let waiting = match gateway.intake.accept(&admitted, &pending.body, at_once).await {
+        Ok(Accepted { waiting, claim }) => {
+            if let Some(claim) = claim {
+                let upstream = Arc::clone(&front.upstream);
+                tokio::spawn(async move { claim.deliver(&*upstream).await });
+            }
+            waiting
+        }
         Err(error) => {
             tracing::warn!(id = %admitted.id, %error, "a request was not accepted");
             let (reason, message) = error.told();
@@ -78,7 +86,7 @@ async fn answer(front: &Front, pending: Pending, mut wait: Wait) -> Response<Bod
         _ => CALL_HEAD,
     };
     let first = match tokio::time::timeout(patience.min(until), wait.waiting.next()).await {
-        Ok(Some(Reply::End { reason, body })) => return end(&pending, wait, reason, body),
+        Ok(Some(Reply::End { reason, body, .. })) => return end(&pending, wait, reason, body),
         Ok(Some(event @ Reply::Event { .. })) if pending.streams => Some(event),
         Err(_) if pending.streams && patience < until => None,
         Ok(Some(Reply::Event { .. })) => return skip_to_end(pending, wait).await,
@@ -102,7 +110,7 @@ async fn skip_to_end(pending: Pending, mut wait: Wait) -> Response<Body> {
     loop {
         match tokio::time::timeout(until, wait.waiting.next()).await {
             Ok(Some(Reply::Event { .. })) => {}
-            Ok(Some(Reply::End { reason, body })) => return end(&pending, wait, reason, body),
+            Ok(Some(Reply::End { reason, body, .. })) => return end(&pending, wait, reason, body),
             Ok(None) | Err(_) => {
                 wait.ending.set(Reason::UpstreamTimeout);
                 wait.guard.keep();
@@ -149,7 +157,7 @@ fn events(
         };
         match reply {
             Some(Reply::Event { body, .. }) => Some((sse::item(body), (Some(wait), None, admitted))),
-            Some(Reply::End { reason, body }) => {
+            Some(Reply::End { reason, body, .. }) => {
                 wait.guard.keep();
                 wait.ending.finish(reason);
                 sse::last(admitted.dialect, reason, body).map(|item| (item, (None, None, admitted)))

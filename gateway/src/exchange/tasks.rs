@@ -2,13 +2,11 @@
 
 use super::Gateway;
 use super::respond::Refused;
-use crate::message::Mode;
 use crate::outcome::Reason;
 use crate::protocol::Parsed;
 use crate::relay::Admitted;
 
-/// The partition of the task or context that `parsed` names, so that all of its records stand in one order; for a direct
-/// exchange always some partition.
+/// The partition of the task or context that `parsed` names, so that all of its records stand in one order; if it is known.
 ///
 /// # Errors
 /// A task that never was, and one of another caller, are refused in the same words after the same time; so is a
@@ -34,8 +32,5 @@ pub(super) async fn place(
             Err(_) => return Err(refused(Reason::UnknownTask, "there is no such context")),
         }
     }
-    Ok(match admitted.mode {
-        Mode::Direct => place.or_else(|| Some(gateway.intake.partition(admitted))),
-        Mode::Relay | Mode::Journal => place,
-    })
+    Ok(place)
 }

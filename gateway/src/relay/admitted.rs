@@ -23,8 +23,8 @@ pub struct Admitted {
     pub repeatable: bool,
     /// Task, context or session that orders it; its own id when there is none.
     pub key: Option<String>,
-    /// Where its records go, when something else than the key says so: that of its task.
-    pub partition: Option<i32>,
+    /// Where its records go, in both topics.
+    pub partition: i32,
     pub policies: Name,
     pub at: SystemTime,
     pub deadline: SystemTime,
@@ -32,11 +32,6 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The text whose hash picks the partition.
-    pub fn ordering_key(&self) -> String {
-        self.key.clone().unwrap_or_else(|| self.id.to_string())
-    }
-
     /// Continues `trace` for the records of this exchange.
     pub fn set_trace(&mut self, trace: &Trace) {
         self.traceparent = trace.traceparent();
@@ -64,6 +59,7 @@ impl Admitted {
             repeatable: self.repeatable && kind == Kind::Request,
             attempt: 0,
             sequence: 0,
+            epoch: None,
             lines: false,
             end: None,
         }
@@ -102,7 +98,7 @@ impl Admitted {
             mode: fields.mode,
             repeatable: fields.repeatable,
             key: fields.key.map(str::to_owned),
-            partition: Some(view.partition),
+            partition: view.partition,
             policies: fields.policies.unwrap_or_default().into(),
             at: fields.time,
             deadline: fields.deadline.unwrap_or(fields.time + Duration::from_secs(60)),
@@ -130,7 +126,7 @@ pub(super) mod tests {
             mode: Mode::Relay,
             repeatable: false,
             key: None,
-            partition: None,
+            partition: 0,
             policies: "".into(),
             at: SystemTime::UNIX_EPOCH,
             deadline: SystemTime::UNIX_EPOCH + Duration::from_secs(60),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -14,8 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::append_error::{self, AppendError};
 use super::log::Log;
 use super::metrics::Metrics;
+use super::ownership::{Owned, Ownership};
 use super::record::{Draft, Fields};
+use super::replies::{Replies, Word};
 use super::topic::Topic;
+use crate::message::RelayId;
 
 /// How long librdkafka itself goes on trying. The client has been answered long before; what is still
 /// queued then is given up, so that a late success cannot surprise anybody.
@@ -42,6 +45,13 @@ type LogProducer = ThreadedProducer<Acknowledgements>;
 /// A producer that can be replaced under way.
 type Slot = ArcSwap<LogProducer>;
 
+/// Those who need not read back what this replica wrote.
+#[derive(Clone)]
+pub struct Listeners {
+    pub replies: Arc<Replies>,
+    pub ownership: Arc<Ownership>,
+}
+
 /// Appends records, at most so many at once.
 pub struct Appender {
     log: Log,
@@ -56,15 +66,17 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// An appender whose queue holds at most `records` and `bytes`, and whose callers wait at most `acknowledge`.
+    /// An appender whose queue holds at most `records` and `bytes`, and whose callers wait at most `acknowledge`. What is
+    /// acknowledged is told to `listeners`, so that they need not read it back.
     pub fn new(
         log: Log,
         records: usize,
         bytes: usize,
         acknowledge: Duration,
+        listeners: &Listeners,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Self::giving_up_after(DELIVERY, log, records, bytes, acknowledge, metrics)
+        Self::giving_up_after(DELIVERY, log, records, bytes, acknowledge, listeners, metrics)
     }
 
     fn giving_up_after(
@@ -73,6 +85,7 @@ impl Appender {
         records: usize,
         bytes: usize,
         acknowledge: Duration,
+        listeners: &Listeners,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
         let mut config = log.client_config();
@@ -82,8 +95,8 @@ impl Appender {
             .set("message.timeout.ms", delivery.as_millis().to_string())
             .set("queue.buffering.max.messages", (records * 2).to_string())
             .set("queue.buffering.max.kbytes", (bytes / 1024).max(1024).to_string());
-        let prompt = create(config.clone().set("linger.ms", "0"), &metrics)?;
-        let gathering = create(config.set("linger.ms", GATHER.as_millis().to_string()), &metrics)?;
+        let prompt = create(config.clone().set("linger.ms", "0"), listeners, &metrics)?;
+        let gathering = create(config.set("linger.ms", GATHER.as_millis().to_string()), listeners, &metrics)?;
         Ok(Self {
             log,
             prompt: ArcSwap::from_pointee(prompt),
@@ -98,11 +111,6 @@ impl Appender {
         &self.log
     }
 
-    /// The partition of an exchange with this ordering key.
-    pub fn partition_of(&self, key: &str) -> i32 {
-        self.log.partition_of(key.as_bytes())
-    }
-
     /// Appends and waits for the acknowledgement, as long as a client may be kept waiting.
     ///
     /// # Errors
@@ -114,30 +122,53 @@ impl Appender {
         fields: &Fields<'_>,
         body: &[u8],
     ) -> Result<Position, AppendError> {
-        let appended =
-            tokio::time::timeout(self.acknowledge, self.append(topic, partition, fields, body)).await;
-        appended.unwrap_or_else(|_| {
+        let appended = self.put(topic, partition, fields, body, None);
+        tokio::time::timeout(self.acknowledge, appended).await.unwrap_or_else(|_| {
             self.metrics.append_failed(&AppendError::Unconfirmed);
             Err(AppendError::Unconfirmed)
         })
     }
 
-    /// Appends and waits until the fate of the record is known.
+    /// Appends an event of an owner and waits until its fate is known. `word` is told when it counts.
     ///
     /// # Errors
     /// As [`Appender::append_soon`].
-    pub async fn append(
+    pub(super) async fn append_event(
+        &self,
+        partition: i32,
+        fields: &Fields<'_>,
+        body: &[u8],
+        word: Word,
+    ) -> Result<Position, AppendError> {
+        self.put(Topic::Events, partition, fields, body, fields.epoch.map(|epoch| (epoch, word))).await
+    }
+
+    /// Begins an epoch of this replica in `partition`: it is the offset of what this gives back.
+    ///
+    /// # Errors
+    /// As [`Appender::append_soon`].
+    pub(super) async fn append_epoch(&self, partition: i32) -> Result<Position, AppendError> {
+        let id = RelayId::generate();
+        let (sender, receiver) = oneshot::channel();
+        let ticket = Ticket::new(Topic::Events, Some(sender), None, self.permit().await?);
+        let headers = Draft::epoch(id, SystemTime::now()).headers;
+        self.send(partition, &id.to_string(), headers, &[], ticket)?;
+        let fate = tokio::time::timeout(self.acknowledge, receiver).await;
+        fate.ok().and_then(Result::ok).unwrap_or(Err(AppendError::Unconfirmed))
+    }
+
+    async fn put(
         &self,
         topic: Topic,
         partition: i32,
         fields: &Fields<'_>,
         body: &[u8],
+        word: Option<(i64, Word)>,
     ) -> Result<Position, AppendError> {
         let timer = self.metrics.append_seconds.start_timer();
         let (sender, receiver) = oneshot::channel();
-        let permit = self.permit().await?;
-        let ticket = Ticket { waiter: Some(sender), since: Instant::now(), _permit: permit };
-        let fate = match self.send(topic, partition, fields, body, ticket) {
+        let ticket = Ticket::new(topic, Some(sender), word, self.permit().await?);
+        let fate = match self.write(partition, fields, body, ticket) {
             Ok(()) => receiver.await.unwrap_or(Err(AppendError::Unconfirmed)),
             Err(error) => Err(error),
         };
@@ -177,10 +208,7 @@ impl Appender {
         body: &[u8],
     ) -> Result<(), AppendError> {
         let handed = match tokio::time::timeout(self.acknowledge, self.permit()).await {
-            Ok(Ok(permit)) => {
-                let ticket = Ticket { waiter: None, since: Instant::now(), _permit: permit };
-                self.send(topic, partition, fields, body, ticket)
-            }
+            Ok(Ok(permit)) => self.write(partition, fields, body, Ticket::new(topic, None, None, permit)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(AppendError::Full),
         };
@@ -205,21 +233,31 @@ impl Appender {
         Arc::clone(&self.permits).acquire_owned().await.map_err(|_| AppendError::Full)
     }
 
-    fn send(
+    fn write(
         &self,
-        topic: Topic,
         partition: i32,
         fields: &Fields<'_>,
         body: &[u8],
         ticket: Ticket,
     ) -> Result<(), AppendError> {
         let id = fields.id.to_string();
+        self.send(partition, fields.key.unwrap_or(&id), Draft::new(fields).headers, body, ticket)
+    }
+
+    fn send(
+        &self,
+        partition: i32,
+        key: &str,
+        headers: OwnedHeaders,
+        body: &[u8],
+        ticket: Ticket,
+    ) -> Result<(), AppendError> {
         let hurry = ticket.waiter.is_some();
-        let record = BaseRecord::with_opaque_to(self.log.topic(topic), Box::new(ticket))
+        let record = BaseRecord::with_opaque_to(self.log.topic(ticket.topic), Box::new(ticket))
             .partition(partition)
-            .key(fields.key.unwrap_or(&id))
+            .key(key)
             .payload(body)
-            .headers(Draft::new(fields).headers);
+            .headers(headers);
         // Only who waits for the acknowledgement is in a hurry.
         let slot = if hurry { &self.prompt } else { &self.gathering };
         let producer = slot.load();
@@ -259,7 +297,7 @@ impl Appender {
         if context.created.elapsed() < LIFE {
             return None;
         }
-        let producer = match create(context.config(), &self.metrics) {
+        let producer = match create(&context.config, &context.listeners, &self.metrics) {
             Ok(producer) => Arc::new(producer),
             Err(error) => {
                 tracing::error!(%error, "the producer of the log failed for good and could not be replaced");
@@ -288,9 +326,14 @@ fn retire(producer: Arc<LogProducer>) {
     });
 }
 
-fn create(config: &ClientConfig, metrics: &Arc<Metrics>) -> Result<LogProducer, KafkaError> {
+fn create(
+    config: &ClientConfig,
+    listeners: &Listeners,
+    metrics: &Arc<Metrics>,
+) -> Result<LogProducer, KafkaError> {
     config.create_with_context(Acknowledgements {
         config: config.clone(),
+        listeners: listeners.clone(),
         created: Instant::now(),
         closing: AtomicBool::new(false),
         metrics: Arc::clone(metrics),
@@ -299,21 +342,45 @@ fn create(config: &ClientConfig, metrics: &Arc<Metrics>) -> Result<LogProducer, 
 
 /// Goes with a record through librdkafka and comes back with its fate.
 struct Ticket {
+    topic: Topic,
+    /// The epoch under which an event was written, and what is to be told when it counts.
+    word: Option<(i64, Word)>,
     waiter: Option<oneshot::Sender<Result<Position, AppendError>>>,
     since: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
+impl Ticket {
+    fn new(
+        topic: Topic,
+        waiter: Option<oneshot::Sender<Result<Position, AppendError>>>,
+        word: Option<(i64, Word)>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { topic, word, waiter, since: Instant::now(), _permit: permit }
+    }
+}
+
 struct Acknowledgements {
     config: ClientConfig,
+    listeners: Listeners,
     created: Instant,
     closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
 impl Acknowledgements {
-    fn config(&self) -> &ClientConfig {
-        &self.config
+    /// What this replica wrote needs no reading back.
+    fn tell(&self, position: Position, ticket: &mut Ticket) {
+        match ticket.topic {
+            Topic::Events => self.listeners.replies.acknowledged(position, ticket.word.take()),
+            // Of what nobody waits for, a direct exchange, the dispatcher wants nothing.
+            Topic::Requests if ticket.waiter.is_none() => {
+                let pass = |owned: &mut Owned| owned.tracker.pass_ahead(position.offset);
+                self.listeners.ownership.with(position.partition, pass);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -328,12 +395,15 @@ impl ClientContext for Acknowledgements {
 impl ProducerContext for Acknowledgements {
     type DeliveryOpaque = Box<Ticket>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, mut ticket: Box<Ticket>) {
         let fate = match result {
             Ok(message) if message.offset() < 0 => Err(AppendError::Unplaced),
             Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
             Err((error, _)) => Err(AppendError::of(error, ticket.since.elapsed())),
         };
+        if let Ok(position) = &fate {
+            self.tell(*position, &mut ticket);
+        }
         match (ticket.waiter, fate) {
             // The waiter may have given up; the record is on the log all the same.
             (Some(waiter), fate) => drop(waiter.send(fate)),

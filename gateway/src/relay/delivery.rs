@@ -38,7 +38,7 @@ impl History {
             }
             Kind::Event => self.sequence = self.sequence.max(fields.sequence),
             Kind::Terminal => self.ended = true,
-            Kind::Request | Kind::Cancel | Kind::Refusal => {}
+            Kind::Request | Kind::Cancel | Kind::Refusal | Kind::Epoch => {}
         }
     }
 }
@@ -63,7 +63,11 @@ pub enum Input {
         late: bool,
         /// Its client was told that it was not accepted.
         abandoned: bool,
+        /// Its own record says that this owner has started it.
+        implied: bool,
     },
+    /// Another replica has taken the request over.
+    Fenced,
     /// The upstream takes one more call.
     Entered,
     /// The pause before the next attempt is over.
@@ -122,27 +126,31 @@ pub struct Delivery {
     /// The attempt at hand, from 1.
     attempt: u32,
     sequence: u32,
+    /// No `started` record is needed for the attempt at hand.
+    implied: bool,
     /// Some attempt may have reached an upstream that acted.
     acted: bool,
 }
 
 impl Delivery {
     pub fn new(terms: Terms) -> Self {
-        Self { terms, last: Step::Done, attempt: 1, sequence: 0, acted: false }
+        Self { terms, last: Step::Done, attempt: 1, sequence: 0, implied: false, acted: false }
     }
 
     /// The step that `input` leads to.
     pub fn next(&mut self, input: Input) -> Step {
         self.last = match (self.last, input) {
-            (_, Input::Taken { history, inherited, late, abandoned }) => {
+            (_, Input::Taken { history, inherited, late, abandoned, implied }) => {
+                self.implied = implied && history.attempts == 0;
                 self.take(history, inherited, late, abandoned)
             }
+            (_, Input::Fenced) => Step::Done,
             // The request is not the log's fault: what must be on the log is tried until it is there.
             (step, Input::NotAppended) => step,
             (Step::Event { .. } | Step::Finish { .. }, Input::TooLarge) => {
                 self.finish(Reason::UpstreamInvalid)
             }
-            (Step::Enter { attempt }, Input::Entered) if self.terms.mode == Mode::Relay => {
+            (Step::Enter { attempt }, Input::Entered) if self.terms.mode == Mode::Relay && !self.implied => {
                 Step::Start { attempt }
             }
             (Step::Enter { .. }, Input::Entered) | (Step::Start { .. }, Input::Appended) => Step::Call,
@@ -150,6 +158,7 @@ impl Delivery {
             (Step::Retry { attempt }, Input::Appended) => Step::Rest { attempt },
             (Step::Rest { .. }, Input::Rested) => {
                 self.attempt += 1;
+                self.implied = false;
                 Step::Enter { attempt: self.attempt }
             }
             (Step::Finish { .. }, Input::Appended) => Step::Done,
@@ -211,7 +220,8 @@ impl Delivery {
         };
         match self.last {
             _ if !again || !harmless || self.terms.mode != Mode::Relay => self.finish(reason),
-            Step::Enter { attempt } => Step::Rest { attempt },
+            // Nothing is started yet that would have to be taken back.
+            Step::Enter { attempt } if !self.implied => Step::Rest { attempt },
             _ => Step::Retry { attempt: self.attempt },
         }
     }

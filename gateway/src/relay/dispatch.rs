@@ -4,9 +4,8 @@
 //! It is a member of the consumer group `<prefix>.dispatch`. A partition that it is given is first asked for what
 //! became of the requests that its last owner had not finished.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -14,38 +13,36 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{Notify, mpsc};
 
 use super::abandoned::Abandoned;
 use super::admitted::Admitted;
-use super::appender::Appender;
 use super::caller::Caller;
+use super::deliveries::Deliveries;
 use super::delivery::{History, Input};
-use super::drive::{Job, drive};
-use super::metrics::Metrics;
+use super::drive::Job;
+use super::ownership::{Owned, Ownership};
 use super::record::{Kind, View, is_direct_request};
 use super::recover::{Recovered, recover};
-use super::replies::{Replies, consumer};
+use super::replies::consumer;
 use super::topic::Topic;
-use super::tracker::Tracker;
-use crate::message::{Mode, RelayId};
+use crate::message::Mode;
 
 /// How often finished offsets are committed. What is taken again after a kill is recognised by its records.
 const COMMIT: Duration = Duration::from_millis(500);
+
+/// Between two attempts to take a partition over.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The group that shares the partitions out.
 const GROUP: &str = "dispatch";
 
 /// What the dispatcher needs.
 pub struct Dispatcher<C> {
-    pub appender: Arc<Appender>,
-    pub replies: Arc<Replies>,
+    pub deliveries: Arc<Deliveries>,
     pub caller: Arc<C>,
     pub abandoned: Arc<Abandoned>,
-    pub metrics: Arc<Metrics>,
-    /// Deliveries under way at most; the log holds the rest.
-    pub in_flight: usize,
     /// Set once the group has given this member its partitions.
     pub joined: Arc<AtomicBool>,
 }
@@ -54,51 +51,45 @@ pub struct Dispatcher<C> {
 pub struct Joined<C> {
     dispatcher: Dispatcher<C>,
     consumer: StreamConsumer<Partitions>,
-    changes: mpsc::UnboundedReceiver<Change>,
+    assigned: mpsc::UnboundedReceiver<Vec<i32>>,
 }
 
 impl<C: Caller> Dispatcher<C> {
     /// Joins the group; nothing is taken before [`Joined::run`].
     pub fn join(self) -> Result<Joined<C>, KafkaError> {
-        let log = self.appender.log();
+        let log = self.deliveries.appender.log();
         // Bounded by the number of rebalances, which the group paces.
-        let (sender, changes) = mpsc::unbounded_channel();
+        let (sender, assigned) = mpsc::unbounded_channel();
+        let partitions = Partitions { assigned: sender, deliveries: Arc::clone(&self.deliveries) };
         let consumer: StreamConsumer<Partitions> = consumer(log, GROUP)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "2000")
-            .create_with_context(Partitions { changes: sender })?;
+            .create_with_context(partitions)?;
         consumer.subscribe(&[log.topic(Topic::Requests)])?;
-        Ok(Joined { dispatcher: self, consumer, changes })
+        Ok(Joined { dispatcher: self, consumer, assigned })
     }
 }
 
 impl<C: Caller> Joined<C> {
     /// Takes requests until `stop`, then lets what is under way finish and commits it.
     pub async fn run(mut self, stop: Arc<Notify>) {
-        let mut state = State {
-            room: Arc::new(Semaphore::new(self.dispatcher.in_flight)),
-            partitions: Arc::default(),
-            running: Arc::default(),
-            deliveries: JoinSet::new(),
-        };
+        let dispatcher = &self.dispatcher;
         let mut commit = tokio::time::interval(COMMIT);
         loop {
             tokio::select! {
                 biased;
                 () = stop.notified() => break,
-                Some(change) = self.changes.recv() => self.dispatcher.rebalanced(&state, change).await,
-                _ = commit.tick() => self.dispatcher.commit(&state, &self.consumer),
-                // Before the next request: what is finished must not pile up while requests keep coming.
-                Some(_) = state.deliveries.join_next() => {}
+                Some(partitions) = self.assigned.recv() => dispatcher.take_over(partitions).await,
+                _ = commit.tick() => self.consumer.context().commit(&self.consumer, CommitMode::Async),
                 message = self.consumer.recv() => match message {
                     Ok(message) => {
                         // A partition is recovered before its first request is taken.
-                        while let Ok(change) = self.changes.try_recv() {
-                            self.dispatcher.rebalanced(&state, change).await;
+                        while let Ok(partitions) = self.assigned.try_recv() {
+                            dispatcher.take_over(partitions).await;
                         }
-                        self.dispatcher.take(&mut state, &message).await;
+                        dispatcher.take(&message).await;
                     }
                     Err(error) => {
                         tracing::warn!(%error, "taking requests from the log failed; trying again");
@@ -107,216 +98,188 @@ impl<C: Caller> Joined<C> {
                 },
             }
         }
-        while state.deliveries.join_next().await.is_some() {}
-        self.dispatcher.commit(&state, &self.consumer);
-        if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync) {
-            tracing::debug!(%error, "nothing left to commit");
-        }
+        dispatcher.deliveries.idle(Duration::MAX).await;
+        self.consumer.context().commit(&self.consumer, CommitMode::Sync);
     }
-}
-
-struct State {
-    room: Arc<Semaphore>,
-    partitions: Arc<Mutex<HashMap<i32, Partition>>>,
-    running: Arc<Mutex<HashMap<RelayId, Arc<Notify>>>>,
-    deliveries: JoinSet<()>,
-}
-
-#[derive(Default)]
-struct Partition {
-    tracker: Tracker,
-    recovered: Recovered,
 }
 
 impl<C: Caller> Dispatcher<C> {
-    async fn rebalanced(&self, state: &State, change: Change) {
-        match change {
-            Change::Revoked(partitions) => {
-                let mut owned = lock(&state.partitions);
-                for partition in partitions {
-                    owned.remove(&partition);
-                }
-            }
-            Change::Assigned(partitions) => {
-                for partition in partitions {
-                    let recovered = self.recover(partition).await;
-                    let tracker = Tracker::after(recovered.inherited);
-                    lock(&state.partitions).insert(partition, Partition { tracker, recovered });
-                }
-                self.joined.store(true, Ordering::Release);
-            }
+    /// Takes partitions over: begins an epoch in each and reads what its last owner left.
+    async fn take_over(&self, partitions: Vec<i32>) {
+        for partition in partitions {
+            let owned = self.begin(partition).await;
+            self.deliveries.ownership.assign(partition, owned);
         }
+        self.joined.store(true, Ordering::Release);
     }
 
     /// Without knowing what was started, taking requests could do something twice: so this is tried until it works.
-    async fn recover(&self, partition: i32) -> Recovered {
+    async fn begin(&self, partition: i32) -> Owned {
         loop {
-            let log = self.appender.log().clone();
-            let caller = Arc::clone(&self.caller);
-            let reading = move || recover(&log, GROUP, partition, |view| caller.found(view));
-            let found = tokio::task::spawn_blocking(reading).await;
-            match found {
-                Ok(Ok(recovered)) => return recovered,
-                Ok(Err(error)) => {
-                    tracing::warn!(partition, %error, "the history of a partition could not be read; trying again")
-                }
+            match self.appended_epoch(partition).await {
+                Ok((epoch, recovered)) => return Owned::new(epoch, recovered),
                 Err(error) => {
-                    tracing::error!(partition, %error, "reading the history of a partition failed; trying again")
+                    tracing::warn!(partition, %error, "a partition could not be taken over; trying again");
                 }
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
-    async fn take(&self, state: &mut State, message: &BorrowedMessage<'_>) {
-        if is_direct_request(message) && !self.may_have_history(state, message) {
-            return self.pass(state, message);
+    async fn appended_epoch(&self, partition: i32) -> anyhow::Result<(i64, Recovered)> {
+        let position = self.deliveries.appender.append_epoch(partition).await?;
+        self.deliveries.replies.began(position);
+        let log = self.deliveries.appender.log().clone();
+        let caller = Arc::clone(&self.caller);
+        let reading = move || recover(&log, GROUP, partition, |view| caller.found(view));
+        let recovered = tokio::task::spawn_blocking(reading).await??;
+        Ok((position.offset, recovered))
+    }
+
+    async fn take(&self, message: &BorrowedMessage<'_>) {
+        let partition = message.partition();
+        let reach = |owned: &mut Owned| {
+            let known = !owned.tracker.reach(message.offset());
+            (known, owned.epoch, message.offset() < owned.recovered.inherited.until)
+        };
+        // What this member no longer owns is the next owner's.
+        let Some((known, epoch, may_have_history)) = self.deliveries.ownership.with(partition, reach) else {
+            return;
+        };
+        if known || (is_direct_request(message) && !may_have_history) {
+            return;
         }
         let Ok(view) = View::decode(message) else {
-            self.metrics.unreadable.inc();
+            self.deliveries.metrics.unreadable.inc();
             tracing::warn!(
-                partition = message.partition(),
+                partition,
                 offset = message.offset(),
                 "a record in the requests cannot be read and is passed over"
             );
-            self.pass(state, message);
             return;
         };
         match view.fields.kind {
-            Kind::Request => {}
-            Kind::Cancel => {
-                if let Some(cancel) = lock(&state.running).get(&view.fields.id) {
-                    cancel.notify_one();
-                }
-                return self.pass(state, message);
-            }
-            _ => return self.pass(state, message),
+            Kind::Request => self.request(&view, epoch).await,
+            Kind::Cancel => self.deliveries.cancel(view.fields.id),
+            _ => {}
         }
-        let history = self.history(state, &view);
-        if view.fields.mode == Mode::Direct && history.is_none() {
-            return self.pass(state, message);
-        }
-        let Some(admitted) = Admitted::from_record(&view) else {
-            self.metrics.unreadable.inc();
-            return self.pass(state, message);
-        };
-        let inherited = history.is_some();
-        let mut history = history.unwrap_or_default();
-        if history.ended {
-            return self.pass(state, message);
-        }
-        // A direct call has no `started` record: its request is written after the fact.
-        history.started |= admitted.mode == Mode::Direct;
-        let Ok(room) = Arc::clone(&state.room).acquire_owned().await else { return };
-        self.deliver(state, admitted, &view, (history, inherited), room);
     }
 
-    fn deliver(
-        &self,
-        state: &mut State,
-        admitted: Admitted,
-        view: &View<'_>,
-        (history, inherited): (History, bool),
-        room: tokio::sync::OwnedSemaphorePermit,
-    ) {
-        let (partition, offset, id) = (view.partition, view.offset, admitted.id);
-        let events = self.replies.position(partition);
-        lock(&state.partitions).entry(partition).or_default().tracker.take(offset, events);
-        let late = admitted.deadline <= SystemTime::now();
-        let taken = Input::Taken { history, inherited, late, abandoned: self.abandoned.take(id) };
-        let cancel = Arc::new(Notify::new());
-        lock(&state.running).insert(id, Arc::clone(&cancel));
-        let job =
-            Job { admitted: Arc::new(admitted), body: Bytes::copy_from_slice(view.body), partition, cancel };
-        let (appender, caller) = (Arc::clone(&self.appender), Arc::clone(&self.caller));
-        let (partitions, running) = (Arc::clone(&state.partitions), Arc::clone(&state.running));
-        let metrics = Arc::clone(&self.metrics);
-        metrics.deliveries.inc();
-        state.deliveries.spawn(async move {
-            drive(&*appender, &*caller, job, taken).await;
-            caller.settled(id).await;
-            lock(&running).remove(&id);
-            if let Some(owned) = lock(&partitions).get_mut(&partition) {
-                owned.tracker.finish(offset);
-            }
-            metrics.deliveries.dec();
-            drop(room);
-        });
+    async fn request(&self, view: &View<'_>, epoch: i64) {
+        let known = self.history(view);
+        if view.fields.mode == Mode::Direct && known.is_none() {
+            return;
+        }
+        let Some(admitted) = Admitted::from_record(view) else {
+            self.deliveries.metrics.unreadable.inc();
+            return;
+        };
+        let inherited = known.is_some();
+        let mut history = known.unwrap_or_default();
+        if history.ended {
+            return;
+        }
+        // A direct call has no `started` record: its request is written after the fact. What another owner accepted, it
+        // called at once, unless it took that back; what this one accepted and has not claimed, nobody called.
+        let accepted = view.fields.epoch;
+        let other = accepted.is_some_and(|accepted| accepted != epoch);
+        history.started |= admitted.mode == Mode::Direct || (other && history.attempts == 0);
+        let take = |owned: &mut Owned| owned.tracker.take(view.offset, self.position(view.partition));
+        if self.deliveries.ownership.since(view.partition, epoch, take).is_none() {
+            return;
+        }
+        let Some(room) = self.deliveries.room().await else { return };
+        let taken = Input::Taken {
+            history,
+            inherited: inherited || other,
+            late: admitted.deadline <= SystemTime::now(),
+            abandoned: self.abandoned.take(admitted.id),
+            implied: accepted == Some(epoch),
+        };
+        let body = Bytes::copy_from_slice(view.body);
+        let job = Job { admitted: Arc::new(admitted), body, epoch, cancel: Arc::default() };
+        let claim = self.deliveries.claim(job, view.offset, taken, room);
+        let caller = Arc::clone(&self.caller);
+        tokio::spawn(async move { claim.deliver(&*caller).await });
+    }
+
+    fn position(&self, partition: i32) -> i64 {
+        self.deliveries.replies.position(partition)
     }
 
     /// What the log says about a request that was under way when this partition changed hands.
-    fn history(&self, state: &State, view: &View<'_>) -> Option<History> {
-        let mut partitions = lock(&state.partitions);
-        let recovered = &mut partitions.entry(view.partition).or_default().recovered;
-        if view.offset >= recovered.inherited.until {
-            recovered.histories = HashMap::new();
-            return None;
-        }
-        let history = recovered.histories.remove(&view.fields.id).unwrap_or_default();
+    fn history(&self, view: &View<'_>) -> Option<History> {
+        let history = self.deliveries.ownership.with(view.partition, |owned| {
+            let recovered = &mut owned.recovered;
+            if view.offset >= recovered.inherited.until {
+                recovered.histories.clear();
+                return None;
+            }
+            Some(recovered.histories.remove(&view.fields.id).unwrap_or_default())
+        });
+        let history = history.flatten()?;
         if !history.ended {
-            self.metrics.recovered.inc();
+            self.deliveries.metrics.recovered.inc();
         }
         Some(history)
     }
+}
 
-    fn may_have_history(&self, state: &State, message: &BorrowedMessage<'_>) -> bool {
-        let partitions = lock(&state.partitions);
-        partitions
-            .get(&message.partition())
-            .is_some_and(|owned| message.offset() < owned.recovered.inherited.until)
-    }
+/// What the group says of the partitions.
+struct Partitions {
+    assigned: mpsc::UnboundedSender<Vec<i32>>,
+    deliveries: Arc<Deliveries>,
+}
 
-    fn pass(&self, state: &State, message: &BorrowedMessage<'_>) {
-        lock(&state.partitions).entry(message.partition()).or_default().tracker.pass(message.offset());
-    }
-
-    fn commit(&self, state: &State, consumer: &StreamConsumer<Partitions>) {
-        let topic = self.appender.log().topic(Topic::Requests);
+impl Partitions {
+    fn commit(&self, consumer: &impl Consumer<Self>, mode: CommitMode) {
+        let topic = self.deliveries.appender.log().topic(Topic::Requests);
         let mut offsets = TopicPartitionList::new();
-        for (partition, owned) in lock(&state.partitions).iter_mut() {
-            let Some(mark) = owned.tracker.mark(self.replies.position(*partition)) else { continue };
-            let mut element = offsets.add_partition(topic, *partition);
+        let marks = self.deliveries.ownership.marks(|partition| self.deliveries.replies.position(partition));
+        for (partition, mark) in marks {
+            let mut element = offsets.add_partition(topic, partition);
             element.set_metadata(mark.events.to_string());
             if let Err(error) = element.set_offset(Offset::Offset(mark.requests)) {
                 tracing::warn!(%error, partition, "an offset cannot be committed");
             }
         }
         if offsets.count() > 0
-            && let Err(error) = consumer.commit(&offsets, CommitMode::Async)
+            && let Err(error) = consumer.commit(&offsets, mode)
         {
             tracing::warn!(%error, "committing offsets failed; they are committed with the next ones");
         }
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A change of the partitions that this member owns.
-enum Change {
-    Assigned(Vec<i32>),
-    Revoked(Vec<i32>),
-}
-
-struct Partitions {
-    changes: mpsc::UnboundedSender<Change>,
+    fn give_up(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
+        let ownership: &Ownership = &self.deliveries.ownership;
+        if !consumer.assignment_lost() {
+            in_place(|| ownership.hand_over(partitions));
+            self.commit(consumer, CommitMode::Sync);
+        }
+        for partition in partitions {
+            ownership.lose(*partition);
+        }
+    }
 }
 
 impl ClientContext for Partitions {}
 
 impl ConsumerContext for Partitions {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let change = match rebalance {
-            Rebalance::Assign(list) => Change::Assigned(numbers(list)),
-            Rebalance::Revoke(list) => Change::Revoked(numbers(list)),
-            Rebalance::Error(error) => {
-                tracing::warn!(%error, "sharing out the partitions failed");
-                return;
-            }
-        };
-        // The receiver lives as long as the consumer.
-        drop(self.changes.send(change));
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            // The receiver lives as long as the consumer.
+            Rebalance::Assign(list) => drop(self.assigned.send(numbers(list))),
+            Rebalance::Revoke(list) => self.give_up(consumer, &numbers(list)),
+            Rebalance::Error(error) => tracing::warn!(%error, "sharing out the partitions failed"),
+        }
+    }
+}
+
+/// Runs what blocks without holding up the other tasks of this thread.
+fn in_place(block: impl FnOnce()) {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(block),
+        _ => block(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::admitted::Admitted;
@@ -14,7 +14,7 @@ use super::appender::{Appender, Position};
 use super::caller::{Answer, Caller, Failure, Message, Messages};
 use super::delivery::{Delivery, Input, Step, Terms};
 use super::record::{Fields, Kind};
-use super::topic::Topic;
+use super::replies::{Said, Word};
 use crate::outcome::Reason;
 
 /// Pause before a record that the log did not acknowledge is appended again.
@@ -22,13 +22,13 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// What a delivery stands on: the log that it writes to, and the calendar. Pauses and time limits are tokio's.
 pub(super) trait Ground: Sync {
-    /// Appends a record and waits until its fate is known.
+    /// Appends an event and waits until its fate is known. `word` is told when it counts.
     fn append(
         &self,
-        topic: Topic,
         partition: i32,
         fields: &Fields<'_>,
         body: &[u8],
+        word: Word,
     ) -> impl Future<Output = Result<Position, AppendError>> + Send;
 
     fn now(&self) -> SystemTime;
@@ -37,12 +37,12 @@ pub(super) trait Ground: Sync {
 impl Ground for Appender {
     async fn append(
         &self,
-        topic: Topic,
         partition: i32,
         fields: &Fields<'_>,
         body: &[u8],
+        word: Word,
     ) -> Result<Position, AppendError> {
-        self.append(topic, partition, fields, body).await
+        self.append_event(partition, fields, body, word).await
     }
 
     fn now(&self) -> SystemTime {
@@ -54,7 +54,8 @@ impl Ground for Appender {
 pub(super) struct Job {
     pub(super) admitted: Arc<Admitted>,
     pub(super) body: Bytes,
-    pub(super) partition: i32,
+    /// The epoch of this replica in the request's partition.
+    pub(super) epoch: i64,
     pub(super) cancel: Arc<Notify>,
 }
 
@@ -69,11 +70,11 @@ pub(super) async fn drive<G: Ground, C: Caller>(ground: &G, caller: &C, job: Job
         let step = delivery.next(input);
         input = match step {
             Step::Enter { attempt } => run.enter(attempt).await,
-            Step::Start { attempt } => run.append(Kind::Started, attempt, 0).await,
+            Step::Start { attempt } => run.mark(Kind::Started, attempt).await,
             Step::Call => run.call().await,
             Step::Next => run.next().await,
-            Step::Event { sequence } => run.append(Kind::Event, 0, sequence).await,
-            Step::Retry { attempt } => run.append(Kind::Retry, attempt, 0).await,
+            Step::Event { sequence } => run.event(sequence).await,
+            Step::Retry { attempt } => run.mark(Kind::Retry, attempt).await,
             Step::Rest { .. } => run.rest().await,
             Step::Finish { reason, answer } => run.finish(reason, answer).await,
             Step::Done => return,
@@ -206,14 +207,26 @@ impl<'a, G: Ground, C: Caller> Run<'a, G, C> {
         Input::Failed { reason, again: Instant::now() + self.pause < self.deadline }
     }
 
-    async fn append(&mut self, kind: Kind, attempt: u32, sequence: u32) -> Input {
-        let body = match (&self.message, kind) {
-            (Some(message), Kind::Event) => message.body.clone(),
-            _ => Bytes::new(),
-        };
+    /// Appends a record on which further steps stand. Until it counts, another replica may have taken the request over.
+    async fn mark(&mut self, kind: Kind, attempt: u32) -> Input {
         let admitted = Arc::clone(&self.job.admitted);
-        let fields = Fields { attempt, sequence, ..admitted.fields(kind, self.ground.now()) };
-        self.put(&fields, &body).await
+        let (go, counts) = oneshot::channel();
+        let fields = Fields { attempt, ..admitted.fields(kind, self.ground.now()) };
+        match self.put(fields, &Bytes::new(), Word::Go(go)).await {
+            // A record of which nobody knows where it lies may lie behind another replica's epoch.
+            Err(AppendError::Unplaced) => Input::NotAppended,
+            Ok(_) if counts.await.is_err() => Input::Fenced,
+            fate => self.appended(fate),
+        }
+    }
+
+    async fn event(&mut self, sequence: u32) -> Input {
+        let body = self.message.as_ref().map(|message| message.body.clone()).unwrap_or_default();
+        let admitted = Arc::clone(&self.job.admitted);
+        let fields = Fields { sequence, ..admitted.fields(Kind::Event, self.ground.now()) };
+        let word = Word::Reply(admitted.id, Said::Event { sequence, body: body.clone() });
+        let fate = self.put(fields, &body, word).await;
+        self.appended(fate)
     }
 
     async fn finish(&mut self, reason: Reason, answer: bool) -> Input {
@@ -231,7 +244,9 @@ impl<'a, G: Ground, C: Caller> Run<'a, G, C> {
         let admitted = Arc::clone(&self.job.admitted);
         let ending = admitted.ending(Kind::Terminal, self.ground.now(), reason, told);
         let fields = Fields { attempt: self.attempt, ..ending };
-        self.put(&fields, &body).await
+        let word = Word::Reply(admitted.id, Said::End { reason, body: body.clone() });
+        let fate = self.put(fields, &body, word).await;
+        self.appended(fate)
     }
 
     /// What the client is told of the end for `reason`.
@@ -253,10 +268,21 @@ impl<'a, G: Ground, C: Caller> Run<'a, G, C> {
         }
     }
 
-    async fn put(&mut self, fields: &Fields<'_>, body: &[u8]) -> Input {
-        match self.ground.append(Topic::Events, self.job.partition, fields, body).await {
+    async fn put(&mut self, fields: Fields<'_>, body: &Bytes, word: Word) -> Result<Position, AppendError> {
+        let fields = Fields { epoch: Some(self.job.epoch), ..fields };
+        let fate = self.ground.append(self.job.admitted.partition, &fields, body, word).await;
+        if let Err(error) = &fate
+            && !matches!(error, AppendError::Unplaced)
+        {
+            tracing::warn!(id = %fields.id, kind = fields.kind.as_str(), %error, "a record is not on the log yet");
+        }
+        fate
+    }
+
+    fn appended(&mut self, fate: Result<Position, AppendError>) -> Input {
+        match fate {
             Ok(_) | Err(AppendError::Unplaced) => Input::Appended,
-            Err(error) if error.is_too_large() && !body.is_empty() => {
+            Err(error) if error.is_too_large() => {
                 self.message = None;
                 self.failure = Some(Failure {
                     reason: Reason::UpstreamInvalid,
@@ -264,10 +290,7 @@ impl<'a, G: Ground, C: Caller> Run<'a, G, C> {
                 });
                 Input::TooLarge
             }
-            Err(error) => {
-                tracing::warn!(id = %fields.id, kind = fields.kind.as_str(), %error, "a record is not on the log yet; trying again");
-                Input::NotAppended
-            }
+            Err(_) => Input::NotAppended,
         }
     }
 }

@@ -3,46 +3,113 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::abandoned::Abandoned;
 use super::admitted::Admitted;
 use super::append_error::AppendError;
 use super::appender::Appender;
+use super::deliveries::{Claim, Deliveries};
+use super::delivery::{History, Input};
+use super::drive::Job;
+use super::ownership::Entry;
 use super::record::{Fields, Kind};
-use super::replies::{Replies, Waiting};
+use super::replies::Waiting;
 use super::topic::Topic;
 use crate::outcome::Reason;
 
 /// Accepts requests, and records what needs no delivery.
 #[derive(Clone)]
 pub struct Intake {
-    pub appender: Arc<Appender>,
-    pub replies: Arc<Replies>,
+    pub deliveries: Arc<Deliveries>,
     pub abandoned: Arc<Abandoned>,
 }
 
+/// An accepted request.
+pub struct Accepted {
+    /// Its place in the line of those who wait for an end.
+    pub waiting: Waiting,
+    /// It is this replica's to deliver, at once. Otherwise the owner of its partition reads it from the log.
+    pub claim: Option<Claim>,
+}
+
 impl Intake {
-    /// Puts the request on the log; from then on the gateway owes it an end.
+    /// The partition of an exchange that begins at `time`. What has the same ordering key stays in one; new work goes
+    /// where this replica can deliver it without reading it back.
+    pub fn partition(&self, key: Option<&str>, time: SystemTime) -> i32 {
+        match key {
+            Some(key) => self.appender().log().partition_of(key.as_bytes()),
+            None => self.deliveries.ownership.pick(time),
+        }
+    }
+
+    /// Puts the request on the log; from then on the gateway owes it an end. `at_once`: its upstream takes a call now.
     ///
     /// # Errors
     /// The log did not acknowledge; [`AppendError::told`] says what that means for the request.
-    pub async fn accept(&self, admitted: &Admitted, body: &[u8]) -> Result<Waiting, AppendError> {
-        let waiting = self.replies.wait_for(admitted.id);
-        let fields = admitted.fields(Kind::Request, admitted.at);
-        let appended =
-            self.appender.append_soon(Topic::Requests, self.partition(admitted), &fields, body).await;
-        if let Err(error) = appended.map(drop).or_else(AppendError::unless_written) {
-            if matches!(error, AppendError::Unconfirmed) {
-                self.abandoned.add(admitted.id);
+    pub async fn accept(
+        &self,
+        admitted: &Arc<Admitted>,
+        body: &Bytes,
+        at_once: bool,
+    ) -> Result<Accepted, AppendError> {
+        let deliveries = &self.deliveries;
+        let waiting = deliveries.replies.wait_for(admitted.id);
+        // What has to wait is not as good as started: its owner takes it from the log.
+        let room = at_once.then(|| deliveries.try_room()).flatten();
+        let entry = room.zip(deliveries.ownership.enter(admitted.partition));
+        let epoch = entry.as_ref().map(|(_, entry)| entry.epoch);
+        let fields = Fields { epoch, ..admitted.fields(Kind::Request, admitted.at) };
+        let appended = self.appender().append_soon(Topic::Requests, admitted.partition, &fields, body).await;
+        let claim = match appended {
+            Ok(position) => {
+                entry.and_then(|(room, entry)| self.claim(admitted, body, position.offset, entry, room))
             }
-            return Err(error);
+            Err(error) => {
+                if matches!(error, AppendError::Unconfirmed) {
+                    self.abandoned.add(admitted.id);
+                }
+                error.unless_written()?;
+                None
+            }
+        };
+        Ok(Accepted { waiting, claim })
+    }
+
+    fn claim(
+        &self,
+        admitted: &Arc<Admitted>,
+        body: &Bytes,
+        offset: i64,
+        entry: Entry,
+        room: OwnedSemaphorePermit,
+    ) -> Option<Claim> {
+        let epoch = entry.epoch;
+        let events = self.deliveries.replies.position(admitted.partition);
+        if !entry.claim(offset, events) {
+            return None;
         }
-        Ok(waiting)
+        let job = Job { admitted: Arc::clone(admitted), body: body.clone(), epoch, cancel: Arc::default() };
+        let taken = Input::Taken {
+            history: History::default(),
+            inherited: false,
+            late: false,
+            abandoned: false,
+            implied: true,
+        };
+        Some(self.deliveries.claim(job, offset, taken, room))
+    }
+
+    /// The queue to the log.
+    pub fn appender(&self) -> &Appender {
+        &self.deliveries.appender
     }
 
     /// Asks for an accepted request to be cancelled, by the log as everything else.
     pub async fn cancel(&self, admitted: &Admitted) -> Result<(), AppendError> {
         let fields = admitted.fields(Kind::Cancel, SystemTime::now());
-        self.appender.append_soon(Topic::Requests, self.partition(admitted), &fields, &[]).await.map(drop)
+        self.appender().append_soon(Topic::Requests, admitted.partition, &fields, &[]).await.map(drop)
     }
 
     /// Records a request that was not accepted, with the error that its client gets.
@@ -53,13 +120,13 @@ impl Intake {
         answer: &[u8],
     ) -> Result<(), AppendError> {
         let fields = admitted.ending(Kind::Refusal, SystemTime::now(), reason, answer.len() as u64);
-        self.appender.append_soon(Topic::Events, self.partition(admitted), &fields, answer).await.map(drop)
+        self.appender().append_soon(Topic::Events, admitted.partition, &fields, answer).await.map(drop)
     }
 
     /// Records the request of a direct exchange.
     pub async fn note_request(&self, admitted: &Admitted, body: &[u8]) -> Result<(), AppendError> {
         let fields = admitted.fields(Kind::Request, admitted.at);
-        self.appender.record(Topic::Requests, self.partition(admitted), &fields, body).await
+        self.appender().record(Topic::Requests, admitted.partition, &fields, body).await
     }
 
     /// Records messages of a direct stream.
@@ -70,7 +137,7 @@ impl Intake {
         body: &[u8],
     ) -> Result<(), AppendError> {
         let fields = Fields { sequence, lines: true, ..admitted.fields(Kind::Event, SystemTime::now()) };
-        self.appender.record(Topic::Events, self.partition(admitted), &fields, body).await
+        self.appender().record(Topic::Events, admitted.partition, &fields, body).await
     }
 
     /// Records the end of a direct exchange. `lines`: the body is several messages, a line each.
@@ -84,17 +151,6 @@ impl Intake {
     ) -> Result<(), AppendError> {
         let fields =
             Fields { lines, ..admitted.ending(Kind::Terminal, SystemTime::now(), reason, answer_bytes) };
-        self.appender.record(Topic::Events, self.partition(admitted), &fields, body).await
-    }
-
-    /// The partition of all records of `admitted`.
-    pub fn partition(&self, admitted: &Admitted) -> i32 {
-        if let Some(partition) = admitted.partition {
-            return partition;
-        }
-        match &admitted.key {
-            Some(key) => self.appender.partition_of(key),
-            None => self.appender.log().partition_of(admitted.id.to_string().as_bytes()),
-        }
+        self.appender().record(Topic::Events, admitted.partition, &fields, body).await
     }
 }

@@ -34,11 +34,21 @@ pub enum Kind {
     Terminal,
     /// `kamf.events`: a request that was not accepted. Value: the error that the client got.
     Refusal,
+    /// `kamf.events`: a replica has taken this partition over; see [`super::Fence`]. Belongs to no exchange.
+    Epoch,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] =
-        [Self::Request, Self::Cancel, Self::Started, Self::Retry, Self::Event, Self::Terminal, Self::Refusal];
+    pub const ALL: [Self; 8] = [
+        Self::Request,
+        Self::Cancel,
+        Self::Started,
+        Self::Retry,
+        Self::Event,
+        Self::Terminal,
+        Self::Refusal,
+        Self::Epoch,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,6 +59,7 @@ impl Kind {
             Self::Event => "event",
             Self::Terminal => "terminal",
             Self::Refusal => "refusal",
+            Self::Epoch => "epoch",
         }
     }
 
@@ -61,6 +72,7 @@ impl Kind {
             Self::Event => "kamf.event",
             Self::Terminal => "kamf.terminal",
             Self::Refusal => "kamf.refusal",
+            Self::Epoch => "kamf.epoch",
         }
     }
 
@@ -101,6 +113,8 @@ pub struct Fields<'a> {
     /// Which call of the upstream this is about, from 1; 0 where that says nothing.
     pub attempt: u32,
     pub sequence: u32,
+    /// The epoch of the partition's owner that wrote the record; of a request: that accepted it and called at once.
+    pub epoch: Option<i64>,
     /// The value is several messages, a line each (`content-type` is `application/jsonl`).
     pub lines: bool,
     /// For [`Kind::Terminal`] and [`Kind::Refusal`].
@@ -162,6 +176,9 @@ impl Draft {
         if fields.sequence > 0 {
             headers.put("kamf_sequence", &fields.sequence.to_string());
         }
+        if let Some(epoch) = fields.epoch {
+            headers.put("kamf_epoch", &epoch.to_string());
+        }
         if let Some(end) = fields.end {
             headers.put("kamf_state", end.state.as_str());
             headers.put("kamf_reason", end.reason.label());
@@ -171,6 +188,29 @@ impl Draft {
         }
         Self { headers: headers.0 }
     }
+}
+
+impl Draft {
+    /// The record by which a replica takes a partition over at `time`; its offset becomes the epoch.
+    pub(super) fn epoch(id: RelayId, time: SystemTime) -> Self {
+        let mut headers = Writer(OwnedHeaders::new_with_capacity(8));
+        headers.put("kamf_kind", Kind::Epoch.as_str());
+        headers.put("kamf_v", VERSION);
+        headers.put("ce_specversion", "1.0");
+        headers.put("ce_id", &id.to_string());
+        headers.put("ce_source", "kamf");
+        headers.put("ce_type", Kind::Epoch.ce_type());
+        headers.put("ce_time", &humantime::format_rfc3339_micros(time).to_string());
+        Self { headers: headers.0 }
+    }
+}
+
+/// Whether `message` is an epoch record, told by its first header.
+pub(super) fn is_epoch<M: Message>(message: &M) -> bool {
+    message.headers().filter(|headers| headers.count() > 0).is_some_and(|headers| {
+        let header = headers.get(0);
+        header.key == "kamf_kind" && header.value == Some(Kind::Epoch.as_str().as_bytes())
+    })
 }
 
 struct Writer(OwnedHeaders);
@@ -255,6 +295,7 @@ struct Raw<'m> {
     repeatable: bool,
     attempt: u32,
     sequence: u32,
+    epoch: Option<i64>,
     lines: bool,
     state: Option<State>,
     reason: Option<Reason>,
@@ -286,6 +327,7 @@ impl<'m> Raw<'m> {
             "kamf_repeatable" => self.repeatable = value == b"true",
             "kamf_attempt" => self.attempt = text.parse().unwrap_or_default(),
             "kamf_sequence" => self.sequence = text.parse().unwrap_or_default(),
+            "kamf_epoch" => self.epoch = text.parse().ok(),
             "content-type" => self.lines = value == b"application/jsonl",
             "kamf_state" => self.state = State::parse(text),
             "kamf_reason" => self.reason = Reason::parse(text),
@@ -332,6 +374,7 @@ impl<'m> Raw<'m> {
             repeatable: self.repeatable,
             attempt: self.attempt,
             sequence: self.sequence,
+            epoch: self.epoch,
             lines: self.lines,
             end,
         })
@@ -369,6 +412,7 @@ mod tests {
             repeatable: true,
             attempt: 2,
             sequence: 3,
+            epoch: Some(41),
             lines: false,
             end: Some(End {
                 state: State::Completed,

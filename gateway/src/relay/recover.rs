@@ -10,6 +10,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::delivery::History;
+use super::fence::Fence;
 use super::log::Log;
 use super::record::{Kind, View};
 use super::replies::consumer;
@@ -72,12 +73,13 @@ fn read(
     list.add_partition_offset(topic, partition, Offset::Offset(from))?;
     consumer.assign(&list)?;
     let started = Instant::now();
+    let mut fence = Fence::default();
     let mut next = from;
     while next < until && started.elapsed() < WHOLE {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message?;
         next = message.offset() + 1;
-        let Ok(view) = View::decode(&message) else { continue };
+        let Some(Ok(view)) = fence.read(&message) else { continue };
         if matches!(view.fields.kind, Kind::Event | Kind::Terminal) {
             found(&view);
         }

@@ -1,9 +1,10 @@
-//! From the log back to the clients that wait: one reader of all events hands each to whoever waits for its
-//! exchange. The reader never waits for a client; a client that falls too far behind is cut off.
+//! From the log back to the clients that wait. What this replica wrote itself is told on its acknowledgement (see
+//! [`Line`]); what others wrote, one reader of all events hands to whoever waits for its exchange. Nobody waits for a
+//! client: one that falls too far behind is cut off.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +12,15 @@ use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use super::appender::Position;
+use super::fence::Fence;
+use super::line::Line;
 use super::log::Log;
 use super::metrics::Metrics;
-use super::record::{Kind, View};
+use super::ownership::Ownership;
+use super::record::{Kind, View, is_epoch};
 use super::topic::Topic;
 use crate::message::RelayId;
 use crate::outcome::Reason;
@@ -30,41 +35,73 @@ const ASK: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// A message of a stream.
-    Event { sequence: u32, body: Bytes },
+    Event { position: Position, sequence: u32, body: Bytes },
     /// The end; `body` is the answer, empty after a stream that said everything.
+    End { position: Position, reason: Reason, body: Bytes },
+}
+
+/// What an own event has to tell once it is on the log and counts.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// To the client that waits for this exchange; its position is known with the acknowledgement.
+    Reply(RelayId, Said),
+    /// To the delivery that may call now.
+    Go(oneshot::Sender<()>),
+}
+
+/// A reply without its position.
+#[derive(Debug)]
+pub(super) enum Said {
+    Event { sequence: u32, body: Bytes },
     End { reason: Reason, body: Bytes },
+}
+
+impl Said {
+    fn at(self, position: Position) -> Reply {
+        match self {
+            Self::Event { sequence, body } => Reply::Event { position, sequence, body },
+            Self::End { reason, body } => Reply::End { position, reason, body },
+        }
+    }
 }
 
 /// Who waits for what.
 pub struct Replies {
     waiting: Mutex<HashMap<RelayId, mpsc::Sender<Reply>>>,
     count: AtomicUsize,
-    positions: Vec<AtomicI64>,
+    lines: Vec<Mutex<Line<(Position, Word)>>>,
+    ownership: Arc<Ownership>,
     metrics: Arc<Metrics>,
 }
 
 impl Replies {
     /// Starts to read the events from where they end now; what is appended after this returns is seen.
-    pub fn start(log: &Log, metrics: Arc<Metrics>) -> Result<(Arc<Self>, StreamConsumer), KafkaError> {
+    pub fn start(
+        log: &Log,
+        ownership: Arc<Ownership>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Arc<Self>, StreamConsumer), KafkaError> {
         let consumer: StreamConsumer = consumer(log, "replies").create()?;
         let topic = log.topic(Topic::Events);
         let mut from = TopicPartitionList::new();
-        let mut positions = Vec::new();
+        let mut lines = Vec::new();
         for partition in 0..log.partitions() {
             let (_, end) = log.extent(&consumer, Topic::Events, partition, ASK)?;
             from.add_partition_offset(topic, partition, Offset::Offset(end))?;
-            positions.push(AtomicI64::new(end));
+            lines.push(Mutex::new(Line::new(end, ownership.short_cuts())));
         }
         consumer.assign(&from)?;
-        let replies = Self { waiting: Mutex::default(), count: AtomicUsize::new(0), positions, metrics };
+        let replies =
+            Self { waiting: Mutex::default(), count: AtomicUsize::new(0), lines, ownership, metrics };
         Ok((Arc::new(replies), consumer))
     }
 
     /// Reads on until the task is dropped.
     pub async fn run(self: Arc<Self>, consumer: StreamConsumer) {
+        let mut fence = Fence::default();
         loop {
             match consumer.recv().await {
-                Ok(message) => self.hand_over(&message),
+                Ok(message) => self.hand_over(&message, &mut fence),
                 Err(error) => {
                     tracing::warn!(%error, "reading the events failed; trying again");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -81,28 +118,70 @@ impl Replies {
         Waiting { id, receiver, replies: Arc::clone(self) }
     }
 
-    /// How far the events of `partition` have been read.
+    /// Up to where the events of `partition` are known.
     pub fn position(&self, partition: i32) -> i64 {
-        let index = usize::try_from(partition).unwrap_or(usize::MAX);
-        self.positions.get(index).map_or(0, |position| position.load(Ordering::Acquire))
+        self.line(partition).map_or(0, |line| line.known())
     }
 
-    fn hand_over<M: Message>(&self, message: &M) {
-        if let Some(position) =
-            usize::try_from(message.partition()).ok().and_then(|index| self.positions.get(index))
+    /// This replica's own event is acknowledged; `word` is told as soon as nothing before it is unknown.
+    pub(super) fn acknowledged(&self, position: Position, word: Option<(i64, Word)>) {
+        let Some(mut line) = self.line(position.partition) else { return };
+        let word = word.map(|(epoch, word)| (epoch, (position, word)));
+        // The reader has told clients what it read; only deliveries hear nothing from it.
+        if let Some((_, Word::Go(go))) =
+            line.acknowledged(position.offset, word, |(position, word)| self.tell(position, word))
         {
-            position.store(message.offset() + 1, Ordering::Release);
+            let _ = go.send(());
         }
-        if self.count.load(Ordering::Acquire) == 0 {
-            return;
+    }
+
+    /// This replica has begun the epoch that starts at `position`.
+    pub(super) fn began(&self, position: Position) {
+        if let Some(mut line) = self.line(position.partition) {
+            line.raise(position.offset);
         }
-        let Ok(view) = View::decode(message) else {
-            self.metrics.unreadable.inc();
-            return;
+    }
+
+    fn hand_over<M: Message>(&self, message: &M, fence: &mut Fence) {
+        let (partition, offset) = (message.partition(), message.offset());
+        let Some(mut line) = self.line(partition) else { return };
+        let passed = |(_, word)| {
+            if let Word::Go(go) = word {
+                let _ = go.send(());
+            }
         };
-        let id = view.fields.id;
+        if !line.reach(offset, passed) {
+            return;
+        }
+        if is_epoch(message) {
+            line.raise(offset);
+            self.ownership.fenced(partition, offset);
+        }
+        match fence.read(message) {
+            None => {}
+            Some(Ok(view)) if self.count.load(Ordering::Acquire) > 0 => {
+                if let Some(reply) = reply(&view) {
+                    self.send(view.fields.id, reply);
+                }
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.metrics.unreadable.inc(),
+        }
+        line.read(offset, |(position, word)| self.tell(position, word));
+    }
+
+    fn tell(&self, position: Position, word: Word) {
+        match word {
+            Word::Reply(id, said) => self.send(id, said.at(position)),
+            // A delivery that was given up does not listen.
+            Word::Go(go) => {
+                let _ = go.send(());
+            }
+        }
+    }
+
+    fn send(&self, id: RelayId, reply: Reply) {
         let Some(client) = self.lock().get(&id).cloned() else { return };
-        let Some(reply) = reply(&view) else { return };
         if client.try_send(reply).is_err_and(|error| matches!(error, mpsc::error::TrySendError::Full(_))) {
             self.metrics.lagging.inc();
             tracing::warn!(%id, "a client reads its stream too slowly and is cut off; the log has the rest");
@@ -116,16 +195,24 @@ impl Replies {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RelayId, mpsc::Sender<Reply>>> {
+    fn line(&self, partition: i32) -> Option<MutexGuard<'_, Line<(Position, Word)>>> {
+        let line = self.lines.get(usize::try_from(partition).ok()?)?;
+        Some(line.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RelayId, mpsc::Sender<Reply>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn reply(view: &View<'_>) -> Option<Reply> {
     let body = || Bytes::copy_from_slice(view.body);
+    let position = Position { partition: view.partition, offset: view.offset };
     match view.fields.kind {
-        Kind::Event => Some(Reply::Event { sequence: view.fields.sequence, body: body() }),
-        Kind::Terminal => view.fields.end.map(|end| Reply::End { reason: end.reason, body: body() }),
+        Kind::Event => Some(Reply::Event { position, sequence: view.fields.sequence, body: body() }),
+        Kind::Terminal => {
+            view.fields.end.map(|end| Reply::End { position, reason: end.reason, body: body() })
+        }
         _ => None,
     }
 }

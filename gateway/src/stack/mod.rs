@@ -16,7 +16,7 @@ use crate::config::{Config, Limits};
 use crate::exchange::{self, Cache, Front, Gateway, Sessions, Upstream};
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
-use crate::relay::{self, Abandoned, Appender, Dispatcher, Intake, Replies, Tasks};
+use crate::relay::{self, Appender, Deliveries, Dispatcher, Intake, Ownership, Replies, Tasks};
 use crate::schema::Schemas;
 use crate::upstream::{self, Upstreams};
 use crate::{admin, aggregate, edge};
@@ -47,16 +47,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
 
     let joined = Arc::new(AtomicBool::new(false));
     let dispatcher = Dispatcher {
-        appender: Arc::clone(&relay.intake.appender),
-        replies: Arc::clone(&relay.intake.replies),
+        deliveries: Arc::clone(&relay.intake.deliveries),
         caller: Arc::new(Upstream {
             worker: upstreams.worker(),
             tasks: Arc::clone(&relay.tasks),
             delivery: config.delivery.clone(),
         }),
         abandoned: Arc::clone(&relay.intake.abandoned),
-        metrics: Arc::clone(&relay.metrics),
-        in_flight: limits.in_flight,
         joined: Arc::clone(&joined),
     };
     let halt = Arc::new(Notify::new());
@@ -87,8 +84,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     if tokio::time::timeout(limits.drain, dispatching).await.is_err() {
         tracing::warn!("deliveries are still under way; the log knows them and the next start goes on");
     }
-    let (appender, tasks) = (Arc::clone(&relay.intake.appender), Arc::clone(&relay.tasks));
-    tokio::task::spawn_blocking(move || appender.close().and(tasks.close())).await??;
+    let (deliveries, tasks) = (Arc::clone(&relay.intake.deliveries), Arc::clone(&relay.tasks));
+    tokio::task::spawn_blocking(move || deliveries.appender.close().and(tasks.close())).await??;
     relay.reading.abort();
     relay.reading_tasks.abort();
     stream.stop().await;
@@ -103,7 +100,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
 struct Relay {
     intake: Intake,
     tasks: Arc<Tasks>,
-    metrics: Arc<relay::Metrics>,
     reading: JoinHandle<()>,
     reading_tasks: JoinHandle<()>,
 }
@@ -118,21 +114,23 @@ impl Relay {
         let metrics = Arc::new(relay::Metrics::register(registry)?);
         let log = store.log().clone();
         let acknowledge = config.log.acknowledge;
+        let ownership = Arc::new(Ownership::new(log.partitions(), config.delivery.short_cuts));
+        let (replies, consumer) = Replies::start(&log, Arc::clone(&ownership), Arc::clone(&metrics))?;
         let appender = Appender::new(
             log.clone(),
             limits.queue_records,
             limits.queue_bytes,
             acknowledge,
+            &relay::Listeners { replies: Arc::clone(&replies), ownership: Arc::clone(&ownership) },
             Arc::clone(&metrics),
         )?;
-        let (replies, consumer) = Replies::start(&log, Arc::clone(&metrics))?;
         let reading = tokio::spawn(Arc::clone(&replies).run(consumer));
         let (tasks, reader) =
             Tasks::start(&log, &replies, limits.tasks, config.log.task_retention, &metrics)?;
         let reading_tasks = tokio::spawn(Arc::clone(&tasks).run(reader));
-        let intake =
-            Intake { appender: Arc::new(appender), replies, abandoned: Arc::new(Abandoned::default()) };
-        Ok(Self { intake, tasks, metrics, reading, reading_tasks })
+        let deliveries = Deliveries::new(Arc::new(appender), replies, ownership, metrics, limits.in_flight);
+        let intake = Intake { deliveries: Arc::new(deliveries), abandoned: Arc::default() };
+        Ok(Self { intake, tasks, reading, reading_tasks })
     }
 }
 

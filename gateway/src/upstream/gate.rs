@@ -133,6 +133,11 @@ impl Gate {
         Err(Closed::Full(self.upstream.clone()))
     }
 
+    /// Whether a call may go now, as far as can be told without asking for it.
+    pub fn is_free(&self) -> bool {
+        self.slots.available_permits() > 0 && self.ask_only().is_none()
+    }
+
     pub fn health(&self) -> GateHealth {
         GateHealth {
             circuit: self.lock().breaker.state(),

@@ -38,6 +38,7 @@ fn fields(kind: Kind, id: RelayId) -> Fields<'static> {
         repeatable: false,
         attempt: 0,
         sequence: 0,
+        epoch: None,
         lines: false,
         end: ends.then_some(end),
     }

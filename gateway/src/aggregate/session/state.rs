@@ -17,8 +17,8 @@ use super::super::row::Micros;
 use super::super::sink::Sink;
 use super::super::window::{Placement, Windows};
 use super::SessionError;
-use crate::relay::Topic;
 use crate::relay::record::{DecodeError, Kind, View};
+use crate::relay::{Fence, Topic};
 
 /// Records of one partition before the next has its turn.
 const BATCH: usize = 500;
@@ -38,6 +38,7 @@ const POSITION: Micros = 10_000_000;
 pub(super) struct State {
     pub(super) windows: Windows,
     pub(super) meter: Meter,
+    pub(super) fence: Fence,
     pub(super) joins: Vec<Join>,
     pub(super) chains: Vec<Chain>,
     pub(super) sink: Sink,
@@ -117,9 +118,10 @@ impl State {
             if is_started(&message) {
                 continue;
             }
-            match View::decode(&message) {
-                Ok(view) => self.event(p, &view, written(&message))?,
-                Err(error) => self.passed_over(&message, &error),
+            match self.fence.read(&message) {
+                Some(Ok(view)) => self.event(p, &view, written(&message))?,
+                Some(Err(error)) => self.passed_over(&message, &error),
+                None => {}
             }
         }
         if read > 0 {

@@ -10,8 +10,8 @@ use crate::aggregate::reader::{Extent, Partition, Polled, Reader};
 use crate::aggregate::verify::{Request, Sources};
 use crate::cli::CliError;
 use crate::message::RelayId;
-use crate::relay::Topic;
 use crate::relay::record::{Kind, View};
+use crate::relay::{Fence, Topic};
 
 /// How long the log may keep silent about records that it has.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +32,7 @@ pub(super) struct Topics<'r> {
     open: HashMap<RelayId, Source>,
     ended: HashSet<RelayId>,
     ended_order: VecDeque<RelayId>,
+    fence: Fence,
 }
 
 impl<'r> Topics<'r> {
@@ -52,6 +53,7 @@ impl<'r> Topics<'r> {
             open: HashMap::new(),
             ended: HashSet::new(),
             ended_order: VecDeque::new(),
+            fence: Fence::default(),
         }
     }
 
@@ -95,7 +97,12 @@ impl Sources for Topics<'_> {
         while self.events.next < self.limit {
             let wait = Wait { reader: self.reader, topic: Topic::Events, partition: self.partition };
             let mut end = None;
-            let read = wait.next(&mut self.events, |view| end = Ended::of(view).map(Ended::into_owned))?;
+            let fence = &mut self.fence;
+            let read = wait.next(&mut self.events, |view| {
+                if fence.admits(view) {
+                    end = Ended::of(view).map(Ended::into_owned);
+                }
+            })?;
             if end.is_some() || !read {
                 return Ok(end);
             }

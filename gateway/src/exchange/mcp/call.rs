@@ -1,6 +1,7 @@
 //! `tools/call`: the tool by its public name, its arguments against its own schema, and on to its server.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hyper::Response;
 use tokio::sync::Notify;
@@ -47,6 +48,7 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
         mode: visit.front.mode(&server, checked.operation),
         repeatable: may_repeat(&gateway.delivery.route(&server), tool),
         key: visit.session.clone(),
+        partition: gateway.intake.partition(visit.session.as_deref(), SystemTime::now()),
         total,
         headers: visit.headers,
     };

@@ -197,6 +197,11 @@ impl Visit<'_> {
             mode: Mode::Direct,
             repeatable: false,
             key: self.session.clone(),
+            partition: self
+                .front
+                .gateway
+                .intake
+                .partition(self.session.as_deref(), std::time::SystemTime::now()),
             total: crate::config::Timeouts::default().total,
             headers: self.headers,
         }

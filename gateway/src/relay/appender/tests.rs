@@ -36,9 +36,19 @@ impl Bench {
         }
         let log = Log::connect(&settings, &cluster.bootstrap_servers()).await.unwrap();
         let metrics = Arc::new(Metrics::register(&Registry::new()).unwrap());
-        let appender =
-            Appender::giving_up_after(delivery, log, 100, 1 << 20, acknowledge, Arc::clone(&metrics))
-                .unwrap();
+        let ownership = Arc::new(Ownership::new(1, true));
+        let (replies, _) = Replies::start(&log, Arc::clone(&ownership), Arc::clone(&metrics)).unwrap();
+        let listeners = Listeners { replies, ownership };
+        let appender = Appender::giving_up_after(
+            delivery,
+            log,
+            100,
+            1 << 20,
+            acknowledge,
+            &listeners,
+            Arc::clone(&metrics),
+        )
+        .unwrap();
         let bench = Self { cluster, appender, metrics };
         // The first record also fetches the producer's id.
         bench.append().await.unwrap();
@@ -69,6 +79,7 @@ impl Bench {
             repeatable: false,
             attempt: 0,
             sequence: 0,
+            epoch: None,
             lines: false,
             end: None,
         };

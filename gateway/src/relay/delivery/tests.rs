@@ -11,10 +11,11 @@ const FRESH: Input = Input::Taken {
     inherited: false,
     late: false,
     abandoned: false,
+    implied: false,
 };
 
 fn inherited(history: History) -> Input {
-    Input::Taken { history, inherited: true, late: false, abandoned: false }
+    Input::Taken { history, inherited: true, late: false, abandoned: false, implied: false }
 }
 
 fn failed(reason: Reason) -> Input {
@@ -151,7 +152,7 @@ fn a_journal_is_tried_once() {
 fn what_was_not_started_is_delivered_unless_it_is_too_late_or_was_refused() {
     let taken = |late, abandoned| {
         let history = History::default();
-        last(ONCE, &[Input::Taken { history, inherited: true, late, abandoned }])
+        last(ONCE, &[Input::Taken { history, inherited: true, late, abandoned, implied: false }])
     };
     assert_eq!(taken(false, false), Step::Enter { attempt: 1 });
     assert_eq!(taken(true, false), finish(Reason::Expired));
@@ -232,4 +233,31 @@ proptest! {
             step = next;
         }
     }
+}
+
+#[test]
+fn a_request_whose_own_record_says_started_is_called_without_another() {
+    let taken = Input::Taken {
+        history: History::default(),
+        inherited: false,
+        late: false,
+        abandoned: false,
+        implied: true,
+    };
+    let mut delivery = Delivery::new(ONCE);
+    assert_eq!(delivery.next(taken), Step::Enter { attempt: 1 });
+    assert_eq!(delivery.next(Input::Entered), Step::Call);
+    // What the request's record says is taken back before the next attempt, which has a record of its own.
+    let failed = Input::Failed { reason: Reason::UpstreamUnreachable, again: true };
+    assert_eq!(delivery.next(failed), Step::Retry { attempt: 1 });
+    assert_eq!(delivery.next(Input::Appended), Step::Rest { attempt: 1 });
+    assert_eq!(delivery.next(Input::Rested), Step::Enter { attempt: 2 });
+    assert_eq!(delivery.next(Input::Entered), Step::Start { attempt: 2 });
+}
+
+#[test]
+fn what_another_replica_took_over_is_let_go() {
+    let mut delivery = Delivery::new(ONCE);
+    delivery.next(FRESH);
+    assert_eq!(delivery.next(Input::Fenced), Step::Done);
 }

@@ -15,7 +15,7 @@ use crate::relay::appender::Position;
 use crate::relay::delivery::{History, Input};
 use crate::relay::drive::{Ground, Job, drive};
 use crate::relay::record::{Fields, Kind};
-use crate::relay::topic::Topic;
+use crate::relay::replies::Word;
 use crate::relay::tracker::{Inherited, Mark, Tracker};
 
 /// Killed so often at most; the last owner lives on.
@@ -30,10 +30,10 @@ struct Log {
 impl Ground for Log {
     async fn append(
         &self,
-        _: Topic,
         _: i32,
         fields: &Fields<'_>,
         body: &[u8],
+        word: Word,
     ) -> Result<Position, AppendError> {
         let world = Arc::clone(&self.world);
         let (on_its_way, back, fate) = {
@@ -49,23 +49,35 @@ impl Ground for Log {
             return Err(AppendError::Unconfirmed);
         }
         if fields.kind == Kind::Started && world.mutation == Mutation::StartedUnwritten {
+            go(word);
             return Ok(Position { partition: 0, offset: 0 });
         }
         let (epoch, record) = (self.epoch, message(fields, body));
         let landing = tokio::spawn(async move {
             tokio::time::sleep(on_its_way).await;
-            world.land(record, epoch)
+            let offset = world.land(record, epoch);
+            (offset, world.counts(offset))
         });
-        let offset = landing.await.map_err(|_| AppendError::Unconfirmed)?;
+        let (offset, counts) = landing.await.map_err(|_| AppendError::Unconfirmed)?;
         tokio::time::sleep(back).await;
         if fate == 1 {
             return Err(AppendError::Unconfirmed);
+        }
+        if counts {
+            go(word);
         }
         Ok(Position { partition: 0, offset })
     }
 
     fn now(&self) -> SystemTime {
         self.world.now()
+    }
+}
+
+/// A record on which a delivery waits counts.
+fn go(word: Word) {
+    if let Word::Go(go) = word {
+        let _ = go.send(());
     }
 }
 
@@ -124,8 +136,8 @@ async fn own(world: &Arc<World>) {
             let (offset, events) = (next as i64, world.lock().events.len() as i64);
             next += 1;
             let mut tracked = tracker.lock().expect("nothing panics while it is held");
+            tracked.reach(offset);
             if history.ended {
-                tracked.pass(offset);
                 continue;
             }
             tracked.take(offset, events);
@@ -133,8 +145,13 @@ async fn own(world: &Arc<World>) {
                 tracked.finish(offset);
             }
             drop(tracked);
-            let taken =
-                Input::Taken { history, inherited, late: request.deadline <= world.now(), abandoned: false };
+            let taken = Input::Taken {
+                history,
+                inherited,
+                late: request.deadline <= world.now(),
+                abandoned: false,
+                implied: false,
+            };
             deliveries.spawn(deliver(
                 Arc::clone(world),
                 Arc::clone(&ground),
@@ -165,7 +182,7 @@ async fn deliver(
     let job = Job {
         admitted: Arc::new(request),
         body: Bytes::from_static(b"{}"),
-        partition: 0,
+        epoch: ground.epoch,
         cancel: Arc::new(Notify::new()),
     };
     drive(&*ground, &Agent(world), job, taken).await;

@@ -111,6 +111,14 @@ impl World {
         offset
     }
 
+    /// Whether the record at `offset` lies before any newer epoch.
+    pub(super) fn counts(&self, offset: i64) -> bool {
+        let inner = self.lock();
+        let before = &inner.events[..=usize::try_from(offset).unwrap_or(0)];
+        let own = before.last().map(|entry| entry.epoch);
+        self.mutation == Mutation::NoFence || before.iter().map(|entry| entry.epoch).max() == own
+    }
+
     /// A new owner's record; its offset is the epoch.
     pub(super) fn begin_epoch(&self) -> i64 {
         let offset = self.lock().events.len() as i64;

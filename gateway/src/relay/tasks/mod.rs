@@ -145,10 +145,9 @@ impl Tasks {
     /// Takes in what `body`, an agent's answer to `admitted`, says of a task: at once here, soon on the log. A task
     /// stays with the caller that it was first seen with.
     pub fn note(&self, admitted: &Admitted, body: &[u8]) {
-        let Some(partition) = admitted.partition.filter(|_| admitted.dialect.protocol() == Protocol::A2a)
-        else {
+        if admitted.dialect.protocol() != Protocol::A2a {
             return;
-        };
+        }
         let Some(seen) = seen::seen(admitted.operation, body) else { return };
         let sends = matches!(admitted.operation, Operation::Send | Operation::Stream);
         let task = {
@@ -169,8 +168,8 @@ impl Tasks {
                 principal: (&*admitted.principal).into(),
                 tenant: (&*admitted.tenant).into(),
                 state: seen.state.or_else(|| Some(known?.state)).unwrap_or(TaskState::Unknown),
-                partition: known.map_or(partition, |known| known.partition),
-                from: known.map_or_else(|| self.replies.position(partition), |known| known.from),
+                partition: known.map_or(admitted.partition, |known| known.partition),
+                from: known.map_or_else(|| self.replies.position(admitted.partition), |known| known.from),
                 relay_id: known.filter(|_| !sends).map_or(admitted.id, |known| known.relay_id),
                 time: SystemTime::now(),
             };

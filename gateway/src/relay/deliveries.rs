@@ -1,0 +1,111 @@
+//! The deliveries under way on this replica, wherever they were taken: by the dispatcher from the log, or on the
+//! acknowledgement of a request that this replica accepted itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::appender::Appender;
+use super::caller::Caller;
+use super::delivery::Input;
+use super::drive::{Job, drive};
+use super::metrics::Metrics;
+use super::ownership::Ownership;
+use super::replies::Replies;
+use crate::message::RelayId;
+
+/// What all deliveries share.
+pub struct Deliveries {
+    pub appender: Arc<Appender>,
+    pub replies: Arc<Replies>,
+    pub ownership: Arc<Ownership>,
+    pub metrics: Arc<Metrics>,
+    running: Mutex<HashMap<RelayId, Arc<Notify>>>,
+    room: Arc<Semaphore>,
+    most: u32,
+}
+
+impl Deliveries {
+    /// At most `most` are under way; the log holds the rest.
+    pub fn new(
+        appender: Arc<Appender>,
+        replies: Arc<Replies>,
+        ownership: Arc<Ownership>,
+        metrics: Arc<Metrics>,
+        most: usize,
+    ) -> Self {
+        let most = u32::try_from(most.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let room = Arc::new(Semaphore::new(most as usize));
+        Self { appender, replies, ownership, metrics, running: Mutex::default(), room, most }
+    }
+
+    /// Room for one more, if there is.
+    pub(super) fn try_room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
+    }
+
+    /// Waits for room.
+    pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).acquire_owned().await.ok()
+    }
+
+    /// Gives `id` up, if it is under way here.
+    pub(super) fn cancel(&self, id: RelayId) {
+        if let Some(cancel) = self.running().get(&id) {
+            cancel.notify_one();
+        }
+    }
+
+    /// Waits until nothing is under way. Says whether that was within `patience`.
+    pub async fn idle(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.room.acquire_many(self.most)).await.is_ok()
+    }
+
+    /// A delivery that is this replica's, of the request at `offset`.
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        job: Job,
+        offset: i64,
+        taken: Input,
+        room: OwnedSemaphorePermit,
+    ) -> Claim {
+        let id = job.admitted.id;
+        self.running().insert(id, Arc::clone(&job.cancel));
+        self.metrics.deliveries.inc();
+        Claim { deliveries: Arc::clone(self), id, job: Some(job), offset, taken, _room: room }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<RelayId, Arc<Notify>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A delivery to be carried out by whoever holds it. Dropped before its end, it is left to the next start.
+pub struct Claim {
+    deliveries: Arc<Deliveries>,
+    id: RelayId,
+    job: Option<Job>,
+    offset: i64,
+    taken: Input,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Claim {
+    /// Carries the request to its terminal record.
+    pub async fn deliver<C: Caller>(mut self, caller: &C) {
+        let Some(job) = self.job.take() else { return };
+        let (partition, epoch) = (job.admitted.partition, job.epoch);
+        drive(&*self.deliveries.appender, caller, job, self.taken).await;
+        caller.settled(self.id).await;
+        self.deliveries.ownership.since(partition, epoch, |owned| owned.tracker.finish(self.offset));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.deliveries.running().remove(&self.id);
+        self.deliveries.metrics.deliveries.dec();
+    }
+}
