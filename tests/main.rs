@@ -20,6 +20,7 @@ mod kafka;
 mod readers;
 mod recount;
 mod replay;
+mod resume;
 mod retries;
 mod sdk_a2a;
 mod sdk_mcp;

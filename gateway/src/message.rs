@@ -21,6 +21,10 @@ impl RelayId {
         Uuid::try_parse(text).ok().map(Self)
     }
 
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }

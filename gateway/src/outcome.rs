@@ -96,6 +96,7 @@ reasons! {
     UnknownAgent         "unknown_agent"        Refused   404   -32004  -32602  -32602 "No such agent or MCP server, or none that the caller may see.";
     UnknownTool          "unknown_tool"         Refused   200   -32004  -32602  -32602 "No such tool, or none that the caller may see.";
     UnknownTask          "unknown_task"         Refused   200   -32001  -32602  -32602 "No such task or context, or one of another caller.";
+    UnknownPosition      "unknown_position"     Refused   400   -32600  -32600  -32600 "A Last-Event-ID that was not made for this caller and place, or that the log does not reach back to.";
     UnknownSession       "unknown_session"      Refused   404   -32600  -32001  -32600 "A session that never was, has ended, or belongs to someone else.";
     Unauthenticated      "unauthenticated"      Refused   401   -31401  -31401  -31401 "No credential, or none that holds.";
     Forbidden            "forbidden"            Refused   403   -31403  -31403  -31403 "Policy denies it.";

@@ -134,6 +134,8 @@ pub(crate) struct Stream {
     body: Incoming,
     buffer: String,
     pub(crate) relay_id: String,
+    /// Of the last event that had one.
+    pub(crate) last_id: String,
 }
 
 impl Stream {
@@ -143,6 +145,7 @@ impl Stream {
             relay_id: id.unwrap_or_default().to_owned(),
             body: response.into_body(),
             buffer: String::new(),
+            last_id: String::new(),
         }
     }
 
@@ -163,6 +166,9 @@ impl Stream {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {
                 let event: String = self.buffer.drain(..end + 2).collect();
+                if let Some(id) = event.lines().find_map(|line| line.strip_prefix("id: ")) {
+                    id.clone_into(&mut self.last_id);
+                }
                 let data = data_of(&event);
                 if data.is_empty() {
                     continue;

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::reader::{Field, Group};
+use super::secret::Plain;
+use super::value::Secret;
 use crate::message::{Mode, RelayId};
+
+/// Bytes of a key that nobody guesses.
+const KEY_BYTES: usize = 32;
 
 /// How exchanges are kept and delivered, by upstream.
 #[derive(Clone, Debug)]
@@ -15,11 +20,14 @@ pub struct Delivery {
     pub routes: BTreeMap<String, Route>,
     /// Whether a replica delivers what it accepted, and answers what it delivered, without reading it back from the log.
     pub short_cuts: bool,
+    /// What clients are given and bring back (MCP sessions, positions in streams) is proven with keys made from this.
+    /// Replicas share it; without it each makes its own and keeps them in the folder of the log.
+    pub key: Option<Secret>,
 }
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { default: Route::default(), routes: BTreeMap::new(), short_cuts: true }
+        Self { default: Route::default(), routes: BTreeMap::new(), short_cuts: true, key: None }
     }
 }
 
@@ -115,6 +123,7 @@ pub(super) fn read(group: &mut Group<'_>) -> Delivery {
     let mut delivery = Delivery::default();
     group.set("default", &mut delivery.default.mode, mode);
     group.set("short_cuts", &mut delivery.short_cuts, Field::flag);
+    group.set("key", &mut delivery.key, |field| Some(Some(key(field)?)));
     read_limits(group, &mut delivery.default);
     let default = delivery.default;
     group.set("routes", &mut delivery.routes, |field| {
@@ -173,6 +182,17 @@ fn read_breaker(group: &mut Group<'_>, mut breaker: Breaker) -> Breaker {
 
 fn count(field: &Field<'_>, least: u64, most: u64) -> Option<usize> {
     field.count(least..=most)?.try_into().ok()
+}
+
+fn key(field: &Field<'_>) -> Option<Secret> {
+    let secret = field.secret(Plain::Refused)?;
+    if secret.expose().len() < KEY_BYTES {
+        field.refuse(format!(
+            "the key has fewer than {KEY_BYTES} bytes; `openssl rand -hex 32` makes a good one"
+        ));
+        return None;
+    }
+    Some(secret)
 }
 
 fn mode(field: &Field<'_>) -> Option<Mode> {

@@ -9,9 +9,9 @@ use hyper::{Request, Response};
 use super::door::{self, Brief, Route};
 use super::relayed::Pending;
 use super::respond::Refused;
-use super::{Front, direct, relayed, tasks};
+use super::{Front, direct, relayed, resume, subscribe, tasks};
 use crate::edge::Body;
-use crate::message::{Dialect, Mode, Name};
+use crate::message::{Dialect, Mode, Name, Operation};
 use crate::outcome::Reason;
 use crate::policy::{Principal, Resource};
 use crate::protocol::{Parsed, RawId, a2a};
@@ -55,7 +55,7 @@ pub(super) async fn post(front: &Front, agent: &str, request: Request<Incoming>)
 
 async fn judge(front: &Front, parsed: Parsed, principal: Principal, route: Route<'_>) -> Response<Body> {
     let gateway = &front.gateway;
-    let agent: Name = route.agent.clone();
+    let (agent, headers): (Name, _) = (route.agent.clone(), route.headers);
     let brief = Brief::from(&parsed);
     let checked = match gateway.schemas.check(parsed) {
         Ok(checked) => checked,
@@ -92,15 +92,27 @@ async fn judge(front: &Front, parsed: Parsed, principal: Principal, route: Route
     if let Some(refused) = other_dialect(front, &agent, admitted.dialect, &id) {
         return door::refuse(front, &admitted, &refused).await;
     }
-    match tasks::place(gateway, permitted.message(), &admitted).await {
-        Ok(place) => admitted.partition = place.unwrap_or(admitted.partition),
+    let known = match tasks::known(gateway, permitted.message(), &admitted).await {
+        Ok(known) => known,
         Err(refused) => return door::refuse(front, &admitted, &refused).await,
-    }
+    };
+    admitted.partition = known.partition.unwrap_or(admitted.partition);
     let admitted = Arc::new(admitted);
     let ending = gateway.metrics.begin(admitted.dialect, operation, admitted.mode);
     let body = permitted.message().body.clone();
-    let pending =
-        Pending { streams: operation.streams(), id, body, admitted, cancel: Arc::default(), running: None };
+    let pending = Pending {
+        streams: operation.streams(),
+        id,
+        body,
+        admitted,
+        cancel: Arc::default(),
+        session: None,
+        primed: false,
+        running: None,
+    };
+    if let (Operation::Subscribe, Some(task)) = (operation, &known.task) {
+        return subscribe::run(front, pending, task, resume::asked(headers), ending).await;
+    }
     match pending.admitted.mode {
         Mode::Relay | Mode::Journal => relayed::run(front, pending, ending).await,
         Mode::Direct => direct::run(front, pending, ending).await,

@@ -157,7 +157,7 @@ async fn pump(
                 } else {
                     Reason::Completed
                 });
-                if client.send(sse::item(message.body)).await.is_err() && !stays {
+                if client.send(sse::item(None, message.body)).await.is_err() && !stays {
                     break end.unwrap_or(Reason::ClientGone);
                 }
                 if let Some(reason) = end {
@@ -188,7 +188,7 @@ async fn pump(
 async fn tell(client: &mpsc::Sender<SseItem>, pending: &Pending, failure: &Failure, lines: &mut Lines) {
     let body = explain(pending, failure).body();
     lines.push(&body);
-    if let Some(item) = sse::last(pending.admitted.dialect, failure.reason, body) {
+    if let Some(item) = sse::last(pending.admitted.dialect, failure.reason, None, body) {
         // A client that has gone does not hear it; the log says it all the same.
         drop(client.send(item).await);
     }

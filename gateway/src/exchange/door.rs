@@ -172,6 +172,7 @@ pub(super) fn not_found(gateway: &Gateway, path: &str) -> Response<Body> {
 pub(super) fn method_not_allowed(gateway: &Gateway, path: Path<'_>) -> Response<Body> {
     let allowed = match path {
         Path::Card(_) => "GET, HEAD",
+        // GET only with `Last-Event-ID`.
         Path::Servers | Path::Server(_) => "POST, DELETE",
         _ => "POST",
     };

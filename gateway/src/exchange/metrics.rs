@@ -16,6 +16,8 @@ pub struct Metrics {
     pub open: IntGauge,
     /// Records that a direct exchange could not hand over to the log.
     pub unrecorded: prometheus::IntCounter,
+    /// Label: protocol.
+    resumed: IntCounterVec,
 }
 
 impl Metrics {
@@ -39,12 +41,25 @@ impl Metrics {
                 "kamf_exchange_unrecorded_total",
                 "Records of direct exchanges that are missing from the log.",
             )?,
+            resumed: IntCounterVec::new(
+                Opts::new(
+                    "kamf_exchange_resumed_total",
+                    "Streams that a client went on with after they broke.",
+                ),
+                &["protocol"],
+            )?,
         };
         registry.register(Box::new(metrics.ended.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.open.clone()))?;
         registry.register(Box::new(metrics.unrecorded.clone()))?;
+        registry.register(Box::new(metrics.resumed.clone()))?;
         Ok(metrics)
+    }
+
+    /// Counts a stream that is gone on with.
+    pub(super) fn resumed(&self, dialect: Dialect) {
+        self.resumed.with_label_values(&[dialect.protocol().as_str()]).inc();
     }
 
     /// Counts a message that ended before its method was known.

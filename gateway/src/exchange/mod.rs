@@ -12,9 +12,12 @@ mod door;
 mod mcp;
 mod metrics;
 mod path;
+mod positions;
 mod relayed;
 mod respond;
+mod resume;
 mod sse;
+mod subscribe;
 mod tasks;
 
 use std::collections::HashMap;
@@ -32,6 +35,7 @@ use tokio::time::Instant;
 pub use caller::Upstream;
 pub use mcp::{Cache, Sessions};
 pub use metrics::Metrics;
+pub use positions::Positions;
 
 use crate::config::{Delivery, Limits, Prefix, Timeouts};
 use crate::edge::Body;
@@ -39,7 +43,7 @@ use crate::message::{Dialect, Mode, Name, Operation};
 use crate::outcome::Reason;
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
-use crate::relay::{Admitted, Intake, Tasks};
+use crate::relay::{Admitted, Follower, Intake, Tasks};
 use crate::schema::Schemas;
 use crate::upstream::{Upstreams, Worker};
 use path::Path;
@@ -53,6 +57,8 @@ pub struct Gateway {
     pub schemas: Schemas,
     pub intake: Intake,
     pub tasks: Arc<Tasks>,
+    pub follower: Arc<Follower>,
+    pub positions: Positions,
     pub upstreams: Arc<Upstreams>,
     /// Agents by name, with their time limits.
     pub agents: HashMap<Name, Timeouts>,
@@ -103,6 +109,9 @@ impl Front {
             (Path::Card(agent), &Method::GET | &Method::HEAD) => card::get(&self, agent, &request),
             (Path::Servers, &Method::POST) => mcp::post(&self, None, request).await,
             (Path::Server(server), &Method::POST) => mcp::post(&self, Some(server), request).await,
+            (known @ (Path::Servers | Path::Server(_)), &Method::GET) => {
+                mcp::get(&self, known, &request).await
+            }
             (Path::Servers | Path::Server(_), &Method::DELETE) => mcp::delete(&self, &request),
             (Path::Unknown, _) => door::not_found(&self.gateway, &path),
             (known, _) => door::method_not_allowed(&self.gateway, known),

@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use hyper::Response;
 use tokio::sync::Notify;
 
 use super::metrics::Ending;
+use super::positions::{At, Bound};
 use super::respond::{self, Refused};
-use super::{Front, Gateway, mcp, sse};
+use super::{Front, Gateway, mcp, resume, sse};
 use crate::edge::{Body, SseItem};
 use crate::message::{Dialect, Operation};
 use crate::outcome::Reason;
 use crate::protocol::RawId;
-use crate::relay::{Accepted, Admitted, Reply, Waiting};
+use crate::relay::{Accepted, Admitted, Position, Reply, Waiting};
 
 /// What the gateway itself may take beyond the deadline of a call until its end is on the log.
 const GRACE: Duration = Duration::from_secs(5);
@@ -35,6 +36,10 @@ pub(super) struct Pending {
     pub(super) streams: bool,
     /// Told when the client cancels a direct call.
     pub(super) cancel: Arc<Notify>,
+    /// The session that it is part of, where its dialect has sessions.
+    pub(super) session: Option<String>,
+    /// Its client knows streams that begin with a place to go on from.
+    pub(super) primed: bool,
     /// Its entry among the calls that its session may cancel.
     pub(super) running: Option<mcp::Guard>,
 }
@@ -48,6 +53,8 @@ pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> 
         ending.set(Reason::Overloaded);
         return refused(&pending, Reason::Overloaded, &full.to_string());
     }
+    // Whatever becomes of it lies behind.
+    let before = gateway.intake.deliveries.replies.position(admitted.partition) - 1;
     let at_once = gate.is_some_and(|gate| gate.is_free());
     let waiting = match gateway.intake.accept(&admitted, &pending.body, at_once).await {
         Ok(Accepted { waiting, claim }) => {
@@ -67,12 +74,14 @@ pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> 
     let guard = Guard::new(gateway, &admitted);
     let mut pending = pending;
     let running = pending.running.take();
-    answer(front, pending, Wait { waiting, guard, ending, _running: running }).await
+    answer(front, pending, Wait { waiting, before, guard, ending, _running: running }).await
 }
 
 /// A client's place in the line, what to do when it leaves, and what to count then.
 struct Wait {
     waiting: Waiting,
+    /// An offset of the events of its partition before anything became of it.
+    before: i64,
     guard: Guard,
     ending: Ending,
     _running: Option<mcp::Guard>,
@@ -97,11 +106,13 @@ async fn answer(front: &Front, pending: Pending, mut wait: Wait) -> Response<Bod
             return refused(&pending, Reason::UpstreamTimeout, message);
         }
     };
-    let mut response =
-        Response::new(sse::body(events(pending.admitted.clone(), wait, first), &front.gateway.limits));
-    sse::headers(&mut response);
-    respond::name(&mut response, Some(pending.admitted.id));
-    response
+    let admitted = &pending.admitted;
+    let bound = front.gateway.positions.of(admitted, pending.session.as_deref());
+    let position = Position { partition: admitted.partition, offset: wait.before };
+    let at = At { id: admitted.id, position, sequence: 0 };
+    let prime = pending.primed.then(|| sse::prime(bound.write(at)));
+    let items = events(Arc::clone(admitted), bound, wait, first);
+    resume::response(&front.gateway, at, stream::iter(prime.into_iter().flatten()).chain(items))
 }
 
 /// For a client that takes no stream: only the end counts.
@@ -146,26 +157,31 @@ fn deadline(admitted: &Admitted) -> Duration {
 
 fn events(
     admitted: Arc<Admitted>,
+    bound: Bound,
     wait: Wait,
     first: Option<Reply>,
 ) -> impl futures_util::Stream<Item = SseItem> + Send + 'static {
-    stream::unfold((Some(wait), first, admitted), |(wait, first, admitted)| async move {
+    stream::unfold((Some(wait), first, admitted, bound), |(wait, first, admitted, bound)| async move {
         let mut wait = wait?;
         let reply = match first {
             Some(reply) => Some(reply),
             None => wait.waiting.next().await,
         };
+        let id = |position, sequence| Some(bound.write(At { id: admitted.id, position, sequence }));
         match reply {
-            Some(Reply::Event { body, .. }) => Some((sse::item(body), (Some(wait), None, admitted))),
-            Some(Reply::End { reason, body, .. }) => {
+            Some(Reply::Event { position, sequence, body }) => {
+                Some((sse::item(id(position, sequence), body), (Some(wait), None, admitted, bound)))
+            }
+            Some(Reply::End { position, reason, body }) => {
                 wait.guard.keep();
                 wait.ending.finish(reason);
-                sse::last(admitted.dialect, reason, body).map(|item| (item, (None, None, admitted)))
+                sse::last(admitted.dialect, reason, id(position, 0), body)
+                    .map(|item| (item, (None, None, admitted, bound)))
             }
             None => {
                 wait.guard.keep();
                 wait.ending.finish(Reason::ClientGone);
-                Some((SseItem::Abort, (None, None, admitted)))
+                Some((SseItem::Abort, (None, None, admitted, bound)))
             }
         }
     })

@@ -12,10 +12,12 @@ pub mod json;
 pub mod mcp;
 mod parsed;
 pub mod splice;
+mod task;
 
 pub use answer::{error_body, result_body, result_body_raw};
 pub use id::request_id;
 pub use parsed::{Params, Parsed, RawId, Rejected, Violation};
+pub use task::Snapshot;
 
 use crate::config::Limits;
 

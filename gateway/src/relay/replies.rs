@@ -3,7 +3,7 @@
 //! client: one that falls too far behind is cut off.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ pub(super) enum Said {
     End { reason: Reason, body: Bytes },
 }
 
+impl Reply {
+    /// Where the log has it.
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Event { position, .. } | Self::End { position, .. } => *position,
+        }
+    }
+}
+
 impl Said {
     fn at(self, position: Position) -> Reply {
         match self {
@@ -65,10 +74,17 @@ impl Said {
     }
 }
 
+/// One of those who wait for an exchange: its own client, and whoever goes on with its stream.
+struct Seat {
+    number: u64,
+    sender: mpsc::Sender<Reply>,
+}
+
 /// Who waits for what.
 pub struct Replies {
-    waiting: Mutex<HashMap<RelayId, mpsc::Sender<Reply>>>,
+    waiting: Mutex<HashMap<RelayId, Vec<Seat>>>,
     count: AtomicUsize,
+    seats: AtomicU64,
     lines: Vec<Mutex<Line<(Position, Word)>>>,
     ownership: Arc<Ownership>,
     metrics: Arc<Metrics>,
@@ -91,8 +107,8 @@ impl Replies {
             lines.push(Mutex::new(Line::new(end, ownership.short_cuts())));
         }
         consumer.assign(&from)?;
-        let replies =
-            Self { waiting: Mutex::default(), count: AtomicUsize::new(0), lines, ownership, metrics };
+        let (waiting, count, seats) = (Mutex::default(), AtomicUsize::new(0), AtomicU64::new(0));
+        let replies = Self { waiting, count, seats, lines, ownership, metrics };
         Ok((Arc::new(replies), consumer))
     }
 
@@ -113,9 +129,10 @@ impl Replies {
     /// From now on the events of `id` are kept for the caller.
     pub fn wait_for(self: &Arc<Self>, id: RelayId) -> Waiting {
         let (sender, receiver) = mpsc::channel(BEHIND);
-        self.lock().insert(id, sender);
+        let number = self.seats.fetch_add(1, Ordering::Relaxed);
+        self.lock().entry(id).or_insert_with(|| Vec::with_capacity(1)).push(Seat { number, sender });
         self.count.fetch_add(1, Ordering::Release);
-        Waiting { id, receiver, replies: Arc::clone(self) }
+        Waiting { id, number, receiver, replies: Arc::clone(self) }
     }
 
     /// Up to where the events of `partition` are known.
@@ -181,17 +198,32 @@ impl Replies {
     }
 
     fn send(&self, id: RelayId, reply: Reply) {
-        let Some(client) = self.lock().get(&id).cloned() else { return };
-        if client.try_send(reply).is_err_and(|error| matches!(error, mpsc::error::TrySendError::Full(_))) {
-            self.metrics.lagging.inc();
-            tracing::warn!(%id, "a client reads its stream too slowly and is cut off; the log has the rest");
-            self.forget(id);
+        let mut waiting = self.lock();
+        let Some(seats) = waiting.get_mut(&id) else { return };
+        let before = seats.len();
+        seats.retain(|seat| {
+            let full = |error| matches!(error, mpsc::error::TrySendError::Full(_));
+            let behind = seat.sender.try_send(reply.clone()).is_err_and(full);
+            if behind {
+                self.metrics.lagging.inc();
+                tracing::warn!(%id, "a client reads its stream too slowly and is cut off; the log has the rest");
+            }
+            !behind
+        });
+        self.count.fetch_sub(before - seats.len(), Ordering::Release);
+        if seats.is_empty() {
+            waiting.remove(&id);
         }
     }
 
-    fn forget(&self, id: RelayId) {
-        if self.lock().remove(&id).is_some() {
-            self.count.fetch_sub(1, Ordering::Release);
+    fn forget(&self, id: RelayId, number: u64) {
+        let mut waiting = self.lock();
+        let Some(seats) = waiting.get_mut(&id) else { return };
+        let before = seats.len();
+        seats.retain(|seat| seat.number != number);
+        self.count.fetch_sub(before - seats.len(), Ordering::Release);
+        if seats.is_empty() {
+            waiting.remove(&id);
         }
     }
 
@@ -200,12 +232,13 @@ impl Replies {
         Some(line.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RelayId, mpsc::Sender<Reply>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RelayId, Vec<Seat>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn reply(view: &View<'_>) -> Option<Reply> {
+/// What a record of the events tells a client.
+pub(super) fn reply(view: &View<'_>) -> Option<Reply> {
     let body = || Bytes::copy_from_slice(view.body);
     let position = Position { partition: view.partition, offset: view.offset };
     match view.fields.kind {
@@ -236,6 +269,7 @@ pub(super) fn consumer(log: &Log, group: &str) -> rdkafka::ClientConfig {
 /// The place of one client in the line; leaves it when dropped.
 pub struct Waiting {
     id: RelayId,
+    number: u64,
     receiver: mpsc::Receiver<Reply>,
     replies: Arc<Replies>,
 }
@@ -253,6 +287,6 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.replies.forget(self.id);
+        self.replies.forget(self.id, self.number);
     }
 }

@@ -13,10 +13,10 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Limits};
-use crate::exchange::{self, Cache, Front, Gateway, Sessions, Upstream};
+use crate::exchange::{self, Cache, Front, Gateway, Positions, Sessions, Upstream};
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
-use crate::relay::{self, Appender, Deliveries, Dispatcher, Intake, Ownership, Replies, Tasks};
+use crate::relay::{self, Appender, Deliveries, Dispatcher, Follower, Intake, Ownership, Replies, Tasks};
 use crate::schema::Schemas;
 use crate::upstream::{self, Upstreams};
 use crate::{admin, aggregate, edge};
@@ -100,6 +100,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
 struct Relay {
     intake: Intake,
     tasks: Arc<Tasks>,
+    follower: Arc<Follower>,
     reading: JoinHandle<()>,
     reading_tasks: JoinHandle<()>,
 }
@@ -128,9 +129,10 @@ impl Relay {
         let (tasks, reader) =
             Tasks::start(&log, &replies, limits.tasks, config.log.task_retention, &metrics)?;
         let reading_tasks = tokio::spawn(Arc::clone(&tasks).run(reader));
+        let follower = Follower::new(&log, &replies)?;
         let deliveries = Deliveries::new(Arc::new(appender), replies, ownership, metrics, limits.in_flight);
         let intake = Intake { deliveries: Arc::new(deliveries), abandoned: Arc::default() };
-        Ok(Self { intake, tasks, reading, reading_tasks })
+        Ok(Self { intake, tasks, follower, reading, reading_tasks })
     }
 }
 
@@ -142,6 +144,7 @@ fn gateway(
     limits: &Arc<Limits>,
     public_url: String,
 ) -> anyhow::Result<Gateway> {
+    let keys = secrets::Keys::of(config)?;
     let policy_metrics = Arc::new(crate::policy::Metrics::register(registry)?);
     Ok(Gateway {
         authenticator: Authenticator::new(&config.identity)?.with_metrics(Arc::clone(&policy_metrics)),
@@ -149,11 +152,13 @@ fn gateway(
         limiter: RateLimiter::new(limits.rate).with_metrics(policy_metrics),
         schemas: Schemas::compile()?,
         intake: relay.intake.clone(),
+        follower: Arc::clone(&relay.follower),
+        positions: Positions::new(keys.positions),
         tasks: Arc::clone(&relay.tasks),
         upstreams: Arc::clone(upstreams),
         agents: config.agents.iter().map(|(name, agent)| (name.clone(), agent.timeouts)).collect(),
         servers: config.servers.iter().map(|(name, server)| (name.clone(), server.timeouts)).collect(),
-        sessions: Arc::new(Sessions::new(secrets::session_key(&config.log.directory)?, limits.sessions)),
+        sessions: Arc::new(Sessions::new(keys.sessions, limits.sessions)),
         names: Cache::default(),
         metrics: Arc::new(exchange::Metrics::register(registry)?),
         delivery: config.delivery.clone(),

@@ -67,7 +67,29 @@ pub(super) fn echo(seen: &Seen) -> Value {
     json!({"jsonrpc": "2.0", "id": seen.body["id"], "result": result})
 }
 
-/// A stream of status updates of one task, numbered in the metadata, the last one final.
+/// The numbered message of a stream: a status update, or of a tool call its progress, and in the end its result.
+fn message(seen: &Seen, task: &str, number: u32, ends: bool) -> Value {
+    let state = if ends { "completed" } else { "working" };
+    let result = match seen.method() {
+        "tools/call" if ends => return echo(seen),
+        "tools/call" => {
+            let token = &seen.body["params"]["_meta"]["progressToken"];
+            let params = json!({"progressToken": token, "progress": number});
+            return json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
+        }
+        "message/stream" => json!({
+            "kind": "status-update", "taskId": task, "contextId": task, "final": ends,
+            "status": {"state": state}, "metadata": {"n": number},
+        }),
+        _ => json!({"statusUpdate": {
+            "taskId": task, "contextId": task, "metadata": {"n": number},
+            "status": {"state": format!("TASK_STATE_{}", state.to_uppercase())},
+        }}),
+    };
+    json!({"jsonrpc": "2.0", "id": seen.body["id"], "result": result})
+}
+
+/// A stream of numbered messages, the last one final.
 pub(super) fn events(seen: Seen, count: u32, pause: Duration, torn: bool) -> Reply {
     let task = uuid::Uuid::new_v4().to_string();
     let numbers = stream::iter(1..=count).then(move |number| async move {
@@ -75,10 +97,7 @@ pub(super) fn events(seen: Seen, count: u32, pause: Duration, torn: bool) -> Rep
         number
     });
     let items = numbers.map(move |number| {
-        let state = if number == count && !torn { "TASK_STATE_COMPLETED" } else { "TASK_STATE_WORKING" };
-        let update =
-            json!({"taskId": task, "contextId": task, "status": {"state": state}, "metadata": {"n": number}});
-        let message = json!({"jsonrpc": "2.0", "id": seen.body["id"], "result": {"statusUpdate": update}});
+        let message = message(&seen, &task, number, number == count && !torn);
         Ok::<_, Broken>(Frame::data(Bytes::from(format!("data: {message}\n\n"))))
     });
     // An event that is given in one breath with the error would never leave.

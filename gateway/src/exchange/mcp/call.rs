@@ -71,7 +71,8 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
         gateway.sessions.run(token, id.as_bytes(), running)
     });
     let body = permitted.message().body.clone();
-    let pending = Pending { streams: visit.streams, id, body, admitted, cancel, running };
+    let (session, primed) = (visit.session.clone(), visit.primed());
+    let pending = Pending { streams: visit.streams, id, body, admitted, cancel, session, primed, running };
     match pending.admitted.mode {
         Mode::Relay | Mode::Journal => relayed::run(visit.front, pending, ending).await,
         Mode::Direct => direct::run(visit.front, pending, ending).await,

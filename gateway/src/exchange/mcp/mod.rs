@@ -11,8 +11,9 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 
 use super::door::{self, Brief, Route};
+use super::path::Path;
 use super::respond::{self, Refused};
-use super::{Front, Gateway};
+use super::{Front, Gateway, resume};
 use crate::edge::Body;
 use crate::message::{Dialect, Mode, Operation};
 use crate::outcome::Reason;
@@ -28,6 +29,9 @@ pub use session::Sessions;
 
 /// Names a legacy session (2025-11-25, transports).
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// Names the version that a client speaks.
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// One POST: a request, a notification, or a client's answer.
 pub(super) async fn post(front: &Front, server: Option<&str>, request: Request<Incoming>) -> Response<Body> {
@@ -68,6 +72,36 @@ pub(super) async fn post(front: &Front, server: Option<&str>, request: Request<I
     };
     let visit = Visit { front, principal, scope, session, streams, headers: &parts.headers };
     visit.judge(parsed, &headers).await
+}
+
+/// The rest of a stream that broke (2025-11-25, streamable HTTP, resumability); the same for 2026-07-28 as an extension of
+/// this gateway's. Without `Last-Event-ID` there is nothing to get: the gateway sends nothing of its own accord.
+pub(super) async fn get<B>(front: &Front, path: Path<'_>, request: &Request<B>) -> Response<Body> {
+    let gateway = &front.gateway;
+    let headers = request.headers();
+    let Some(position) = resume::asked(headers) else { return door::method_not_allowed(gateway, path) };
+    let version = headers.get(&VERSION).and_then(|value| value.to_str().ok());
+    let modern = version == Some(Dialect::McpModern.version());
+    let dialect = if modern { Dialect::McpModern } else { Dialect::McpLegacy };
+    let away = |refused: Box<Refused>| door::turn_away(gateway, &refused);
+    let principal = match door::authenticate(gateway, headers, dialect) {
+        Ok(principal) => principal,
+        Err(refused) => return away(refused),
+    };
+    if !door::accepts(headers, "text/event-stream") {
+        let message = "what is left of a stream is a stream: accept text/event-stream";
+        return away(Box::new(Refused::new(Reason::NotAcceptable, dialect, None, message)));
+    }
+    let session = if modern { Ok(None) } else { named_session(gateway, headers, None, &principal) };
+    let session = match session {
+        Ok(session) => session.unwrap_or_default(),
+        Err(refused) => return away(refused),
+    };
+    let bound = gateway.positions.bound(principal.id(), dialect, &session);
+    match resume::go_on(gateway, dialect, bound, position, None).await {
+        Ok(response) => response,
+        Err(refused) => away(refused),
+    }
 }
 
 /// The end of a legacy session.
@@ -190,6 +224,12 @@ impl Visit<'_> {
         respond::accepted()
     }
 
+    /// Whether its client knows streams that begin with an id and no message: so the newest of the legacy versions has it.
+    fn primed(&self) -> bool {
+        let version = self.headers.get(&VERSION).and_then(|value| value.to_str().ok());
+        version == Some(Dialect::McpLegacy.version())
+    }
+
     fn route(&self, parsed: Option<&Parsed>) -> Route<'_> {
         Route {
             agent: self.scope.name(),
@@ -225,12 +265,22 @@ fn session_of(
     if parsed.dialect != Dialect::McpLegacy || parsed.operation == Operation::Initialize {
         return Ok(None);
     }
+    named_session(gateway, headers, parsed.id.as_ref(), principal)
+}
+
+/// The session that `headers` name.
+fn named_session(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    id: Option<&RawId>,
+    principal: &Principal,
+) -> Result<Option<String>, Box<Refused>> {
     match headers.get(&SESSION).map(HeaderValue::to_str) {
         Some(Ok(token)) if gateway.sessions.is_open(token, principal) => Ok(Some(token.to_owned())),
-        Some(_) => Err(Box::new(unknown_session(parsed.id.as_ref()))),
+        Some(_) => Err(Box::new(unknown_session(id))),
         None => {
             let message = "the header Mcp-Session-Id is missing; open a session with `initialize`, or speak MCP 2026-07-28";
-            Err(Box::new(Refused::new(Reason::BadHttp, Dialect::McpLegacy, parsed.id.as_ref(), message)))
+            Err(Box::new(Refused::new(Reason::BadHttp, Dialect::McpLegacy, id, message)))
         }
     }
 }
