@@ -157,6 +157,18 @@ async fn a_task_has_one_partition_and_a_record_for_each_change() -> Result {
         Ok::<_, anyhow::Error>(one)
     })
     .await?;
+    // The same as people see it.
+    let listed = gateway.kamf(&["tasks", "--state", "working"]).await?.good()?.out;
+    ensure!(listed.contains("agent  one   working"), "{listed}");
+    ensure!(!listed.contains("two"), "{listed}");
+    let shown = gateway.kamf(&["tasks", "agent/one"]).await?.good()?.out;
+    ensure!(shown.contains("owner analyst of demo, context one-context"), "{shown}");
+    for id in &ids[..5] {
+        ensure!(shown.contains(id.as_str()), "{id} is missing: {shown}");
+    }
+    ensure!(!shown.contains(&ids[5]), "an exchange of another task is shown: {shown}");
+    ensure!(!gateway.kamf(&["tasks", "agent/none"]).await?.success);
+
     assert_eq!(states.len(), 2, "{states:?}");
     assert_eq!((&states[0]["state"], &states[1]["state"]), (&json!("submitted"), &json!("working")));
     assert_eq!((&states[0]["relay_id"], &states[1]["relay_id"]), (&json!(ids[0]), &json!(ids[1])));

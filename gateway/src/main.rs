@@ -33,6 +33,8 @@ enum Command {
     Tail(cli::tail::Args),
     /// Send recorded requests to another agent, server or gateway and compare the answers
     Replay(cli::replay::Args),
+    /// List the A2A tasks that the gateway knows, or show one with its exchanges
+    Tasks(cli::tasks::Args),
     /// Show rates, errors, latencies, tokens and cost as they are now
     Top(cli::top::Args),
     /// Tell the story of one exchange, or verify the audit chain
@@ -81,6 +83,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Tail(args) => return ended(cli::tail::run(&load(&path)?, args).await),
         Command::Replay(args) => return ended(cli::replay::run(&load(&path)?, args).await),
+        Command::Tasks(args) => return ended(cli::tasks::run(&load(&path)?, args).await),
         Command::Top(args) => return ended(cli::top::run(&load(&path)?, args).await),
         Command::Audit(args) => return ended(cli::audit::run(&load(&path)?, args).await),
     }

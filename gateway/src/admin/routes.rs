@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Answer};
 use super::host;
 use super::site::Site;
+use super::tasks;
 use crate::aggregate::row::{Micros, Priced, Size, micros, rfc3339};
 use crate::aggregate::story::{self, StoryError, Subject};
 
@@ -27,9 +28,11 @@ pub(super) async fn answer(site: &Arc<Site>, address: SocketAddr, request: &Requ
     }
     let path = request.uri().path();
     let known = matches!(path, "/metrics" | "/livez" | "/readyz" | "/api/status" | "/api/aggregates");
+    let known = known || path == "/api/tasks" || path.starts_with("/api/tasks/");
     let exchange = path.strip_prefix("/api/exchanges/");
     if !known && exchange.is_none() {
-        let message = "known paths: /metrics /livez /readyz /api/status /api/aggregates /api/exchanges/{id}";
+        let message = "known paths: /metrics /livez /readyz /api/status /api/aggregates /api/tasks \
+                       /api/tasks/{agent}/{task} /api/exchanges/{id}";
         return answer::error(StatusCode::NOT_FOUND, "path_not_found", message);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -40,6 +43,8 @@ pub(super) async fn answer(site: &Arc<Site>, address: SocketAddr, request: &Requ
         ("/metrics", _) => metrics(site),
         ("/readyz", _) => ready(site),
         ("/api/status", _) => status(site),
+        ("/api/tasks", _) => tasks::list(site, request.uri().query().unwrap_or_default()),
+        (path, _) if path.starts_with("/api/tasks/") => tasks::one(site, &path["/api/tasks/".len()..]).await,
         ("/api/aggregates", _) => aggregates(site, request.uri().query().unwrap_or_default()).await,
         _ => answer::json(StatusCode::OK, &json!({ "live": true })),
     }

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::aggregate::live::Live;
 use crate::config::Prices;
-use crate::relay::Log;
+use crate::relay::{Follower, Log, Tasks};
 
 /// Says that a part is ready, or what it waits for.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -25,6 +25,8 @@ pub struct Site {
     /// Health of the upstreams as JSON, for `/api/status`.
     pub upstreams: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     pub live: Live,
+    pub tasks: Arc<Tasks>,
+    pub follower: Arc<Follower>,
     /// Searches through the log that may run at once; see [`Site::SEARCHES`].
     pub searches: Arc<Semaphore>,
 }

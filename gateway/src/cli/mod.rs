@@ -5,6 +5,7 @@ pub mod check;
 pub mod key;
 pub mod replay;
 pub mod tail;
+pub mod tasks;
 pub mod top;
 
 mod http;

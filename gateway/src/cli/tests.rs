@@ -17,8 +17,8 @@ use crate::admin::{Check, Server, Site};
 use crate::aggregate::Stream;
 use crate::aggregate::tests::{World, prices};
 use crate::config;
-use crate::relay::Topic;
 use crate::relay::record::{Kind, View};
+use crate::relay::{self, Topic};
 
 struct Gateway {
     world: World,
@@ -44,6 +44,12 @@ async fn gateway() -> Gateway {
             Arc::new(move || if flag.load(Ordering::Relaxed) { Err("told to".to_owned()) } else { Ok(()) }),
         ),
     ];
+    let metrics = Arc::new(relay::Metrics::register(&Registry::new()).unwrap());
+    let ownership = Arc::new(relay::Ownership::new(world.log.partitions(), false));
+    let (replies, _) = relay::Replies::start(&world.log, ownership, Arc::clone(&metrics)).unwrap();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let (tasks, _) = relay::Tasks::start(&world.log, &replies, 100, week, &metrics).unwrap();
+    let follower = relay::Follower::new(&world.log, &replies).unwrap();
     let site = Site {
         registry,
         checks,
@@ -53,6 +59,8 @@ async fn gateway() -> Gateway {
         prices: prices(),
         upstreams: Arc::new(|| json!([{ "name": "ledger" }])),
         live: stream.handle(),
+        tasks,
+        follower,
         searches: Arc::new(Semaphore::new(Site::SEARCHES)),
     };
     let server = Server::bind(&config::Admin { listen: (Ipv4Addr::LOCALHOST, 0).into() }).await.unwrap();
@@ -94,6 +102,18 @@ async fn counted(gateway: &Gateway) -> Value {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("not counted within 10 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_listed_and_unknown_ones_told() {
+    let gateway = gateway().await;
+    let (status, _, body) = get(gateway.address, "/api/tasks?agent=x&limit=3").await;
+    assert_eq!((status, body.trim()), (200, r#"{"more":false,"tasks":[],"whole":true}"#));
+    assert_eq!(get(gateway.address, "/api/tasks?state=busy").await.0, 400);
+    for path in ["/api/tasks/", "/api/tasks/advisor", "/api/tasks/advisor/x", "/api/tasks/a/%ff"] {
+        assert_eq!(get(gateway.address, path).await.0, 404, "{path}");
+    }
+    gateway.stream.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

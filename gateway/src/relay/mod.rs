@@ -42,5 +42,5 @@ pub use log::{Log, LogError};
 pub use metrics::Metrics;
 pub use ownership::Ownership;
 pub use replies::{Replies, Reply, Waiting};
-pub use tasks::{NotLoaded, SomebodyElses, Task, TaskState, Tasks, TasksReader};
+pub use tasks::{NotLoaded, SomebodyElses, Task, TaskState, Tasks, TasksReader, names_task};
 pub use topic::Topic;

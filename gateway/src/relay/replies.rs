@@ -178,7 +178,7 @@ impl Replies {
             None => {}
             Some(Ok(view)) if self.count.load(Ordering::Acquire) > 0 => {
                 if let Some(reply) = reply(&view) {
-                    self.send(view.fields.id, reply);
+                    self.send(view.fields.id, &reply);
                 }
             }
             Some(Ok(_)) => {}
@@ -189,7 +189,7 @@ impl Replies {
 
     fn tell(&self, position: Position, word: Word) {
         match word {
-            Word::Reply(id, said) => self.send(id, said.at(position)),
+            Word::Reply(id, said) => self.send(id, &said.at(position)),
             // A delivery that was given up does not listen.
             Word::Go(go) => {
                 let _ = go.send(());
@@ -197,7 +197,7 @@ impl Replies {
         }
     }
 
-    fn send(&self, id: RelayId, reply: Reply) {
+    fn send(&self, id: RelayId, reply: &Reply) {
         let mut waiting = self.lock();
         let Some(seats) = waiting.get_mut(&id) else { return };
         let before = seats.len();

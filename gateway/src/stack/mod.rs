@@ -59,7 +59,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     let halt = Arc::new(Notify::new());
     let dispatching = tokio::spawn(dispatcher.join()?.run(Arc::clone(&halt)));
     let stream = aggregate::Stream::start(store.log(), &config.prices, &registry)?;
-    let mut site = site(&config, &registry, &store, &upstreams, &stream, began);
+    let mut site = site(&config, &registry, &store, &relay, &upstreams, &stream, began);
     site.checks.push(("dispatch", dispatching_check(joined)));
     site.checks.push(("tasks", tasks_check(Arc::clone(&relay.tasks))));
     let serving_admin = tokio::spawn(admin.serve(Arc::new(site)));
@@ -176,6 +176,7 @@ fn site(
     config: &Config,
     registry: &Registry,
     store: &log::Store,
+    relay: &Relay,
     upstreams: &Arc<Upstreams>,
     stream: &aggregate::Stream,
     started: Instant,
@@ -192,6 +193,8 @@ fn site(
         prices: config.prices.clone(),
         upstreams: Arc::new(move || health::of(&upstreams.health())),
         live,
+        tasks: Arc::clone(&relay.tasks),
+        follower: Arc::clone(&relay.follower),
         searches: Arc::new(Semaphore::new(admin::Site::SEARCHES)),
     }
 }

@@ -327,6 +327,14 @@ impl Tasks {
     }
 }
 
+/// Whether an agent's answer in `view` names `task`.
+pub fn names_task(view: &View<'_>, task: &str) -> bool {
+    let fields = &view.fields;
+    let Some(operation) = Operation::from_method(fields.dialect, fields.method) else { return false };
+    let mut bodies = view.body.split(|byte| fields.lines && *byte == b'\n');
+    bodies.any(|body| seen::seen(operation, body).is_some_and(|seen| seen.task == task))
+}
+
 /// A context that belongs to another caller.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SomebodyElses;
