@@ -289,7 +289,7 @@ async fn session(caller: &Caller) -> Result<String> {
     Ok(answer.header("mcp-session-id").to_owned())
 }
 
-fn call(meta: Value) -> String {
+fn call(meta: &Value) -> String {
     let params = json!({"name": "tools__echo", "arguments": {"text": "hello"}, "_meta": meta});
     json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": params}).to_string()
 }
@@ -302,7 +302,7 @@ async fn a_call_of_a_session_goes_on_at_another_replica() -> Result {
     one.knows(&caller, "tools__echo").await?;
     let token = session(&caller).await?;
     let headers = [("mcp-session-id", token.as_str()), ("mcp-protocol-version", "2025-11-25")];
-    let request = caller.request("/mcp", &headers, call(json!({"progressToken": "p"})));
+    let request = caller.request("/mcp", &headers, call(&json!({"progressToken": "p"})));
     let mut stream = Stream::of(caller.client.open(request).await?);
     let mut numbers = Vec::new();
     read(&mut stream, &mut numbers, 10).await?;
@@ -341,7 +341,7 @@ async fn a_stream_that_broke_before_its_first_message_goes_on() -> Result {
     gateway.knows(&caller, "tools__echo").await?;
     let token = session(&caller).await?;
     let headers = [("mcp-session-id", token.as_str()), ("mcp-protocol-version", "2025-11-25")];
-    let answer = caller.post("/mcp", &headers, call(json!({"progressToken": 1}))).await?;
+    let answer = caller.post("/mcp", &headers, call(&json!({"progressToken": 1}))).await?;
     let text = answer.text();
     let (begin, _) = text.split_once("data: {").context("a message")?;
     ensure!(begin.starts_with("retry: "), "{begin}");
@@ -352,7 +352,7 @@ async fn a_stream_that_broke_before_its_first_message_goes_on() -> Result {
     ensure!(clean && numbers == [1, 2] && others.len() == 1, "{numbers:?} {others:?}");
     // Older versions do not know this.
     let headers = [headers[0], ("mcp-protocol-version", "2025-06-18")];
-    let answer = caller.post("/mcp", &headers, call(json!({"progressToken": 1}))).await?;
+    let answer = caller.post("/mcp", &headers, call(&json!({"progressToken": 1}))).await?;
     ensure!(!answer.text().starts_with("retry: "), "{}", answer.text());
     Ok(())
 }
