@@ -12,6 +12,7 @@ mod common;
 mod bad_input;
 mod bad_upstreams;
 mod crash;
+mod deadletters;
 mod demo;
 mod edge;
 mod faithful;

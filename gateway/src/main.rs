@@ -39,6 +39,9 @@ enum Command {
     Top(cli::top::Args),
     /// Tell the story of one exchange, or verify the audit chain
     Audit(cli::audit::Args),
+    /// List, show and redrive what could not be delivered
+    #[command(subcommand)]
+    Deadletters(cli::deadletters::Args),
     /// Print the hash of an API key read from standard input, for `identity.keys`
     Key(cli::key::Args),
     /// Run one of the example agents and MCP servers
@@ -84,6 +87,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Tail(args) => return ended(cli::tail::run(&load(&path)?, args).await),
         Command::Replay(args) => return ended(cli::replay::run(&load(&path)?, args).await),
         Command::Tasks(args) => return ended(cli::tasks::run(&load(&path)?, args).await),
+        Command::Deadletters(args) => return ended(cli::deadletters::run(&load(&path)?, args).await),
         Command::Top(args) => return ended(cli::top::run(&load(&path)?, args).await),
         Command::Audit(args) => return ended(cli::audit::run(&load(&path)?, args).await),
     }

@@ -41,6 +41,7 @@ fn records_keep_their_schema() {
             policies: Some("p"),
             lines,
             repeatable: kind == Kind::Request,
+            redrives: (kind == Kind::Request).then(RelayId::generate),
             attempt: u32::from(matches!(kind, Kind::Started | Kind::Retry)),
             epoch: (kind != Kind::Request).then_some(7),
             sequence: u32::from(kind == Kind::Event),

@@ -14,6 +14,7 @@
 //! Only `GET` and `HEAD`; nothing here changes anything.
 
 mod answer;
+mod deadletters;
 mod host;
 mod routes;
 mod server;

@@ -10,6 +10,7 @@ use prometheus::{Encoder, TextEncoder};
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
+use super::deadletters;
 use super::host;
 use super::site::Site;
 use super::tasks;
@@ -27,12 +28,17 @@ pub(super) async fn answer(site: &Arc<Site>, address: SocketAddr, request: &Requ
         );
     }
     let path = request.uri().path();
+    if let Some(rest) =
+        path.strip_prefix("/api/deadletters").filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        return deadletters::answer(site, request.method(), rest).await;
+    }
     let known = matches!(path, "/metrics" | "/livez" | "/readyz" | "/api/status" | "/api/aggregates");
     let known = known || path == "/api/tasks" || path.starts_with("/api/tasks/");
     let exchange = path.strip_prefix("/api/exchanges/");
     if !known && exchange.is_none() {
         let message = "known paths: /metrics /livez /readyz /api/status /api/aggregates /api/tasks \
-                       /api/tasks/{agent}/{task} /api/exchanges/{id}";
+                       /api/tasks/{agent}/{task} /api/exchanges/{id} /api/deadletters";
         return answer::error(StatusCode::NOT_FOUND, "path_not_found", message);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

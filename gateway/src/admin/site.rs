@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::aggregate::live::Live;
 use crate::config::Prices;
-use crate::relay::{Follower, Log, Tasks};
+use crate::relay::{Follower, Log, Redriver, Tasks};
 
 /// Says that a part is ready, or what it waits for.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -27,6 +27,8 @@ pub struct Site {
     pub live: Live,
     pub tasks: Arc<Tasks>,
     pub follower: Arc<Follower>,
+    /// Sends dead letters again.
+    pub redriver: Redriver,
     /// Searches through the log that may run at once; see [`Site::SEARCHES`].
     pub searches: Arc<Semaphore>,
 }

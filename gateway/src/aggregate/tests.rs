@@ -97,6 +97,7 @@ impl World {
             policies: Some("readers"),
             repeatable: false,
             attempt: 0,
+            redrives: None,
             sequence: 0,
             epoch: None,
             lines: false,

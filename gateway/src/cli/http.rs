@@ -1,13 +1,13 @@
-//! One `GET` to the admin listener.
+//! One request to the admin listener.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -22,9 +22,18 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Asks the admin listener at `listen` for `path`; gives the JSON answer.
 pub(super) async fn get(listen: SocketAddr, path: &str) -> Result<Value, CliError> {
+    send(listen, Method::GET, path).await
+}
+
+/// Has the admin listener at `listen` do what `path` names; gives the JSON answer.
+pub(super) async fn post(listen: SocketAddr, path: &str) -> Result<Value, CliError> {
+    send(listen, Method::POST, path).await
+}
+
+async fn send(listen: SocketAddr, method: Method, path: &str) -> Result<Value, CliError> {
     let address = reachable(listen)?;
     let gone = |why: String| CliError::NoGateway { address: address.to_string(), why };
-    let asked = tokio::time::timeout(PATIENCE, ask(address, path)).await;
+    let asked = tokio::time::timeout(PATIENCE, ask(address, method, path)).await;
     let (status, body) = asked
         .map_err(|_| gone(format!("no answer within {} s", PATIENCE.as_secs())))?
         .map_err(|error| gone(error.to_string()))?;
@@ -37,11 +46,15 @@ pub(super) async fn get(listen: SocketAddr, path: &str) -> Result<Value, CliErro
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-async fn ask(address: SocketAddr, path: &str) -> Result<(u16, Bytes), Fault> {
+async fn ask(address: SocketAddr, method: Method, path: &str) -> Result<(u16, Bytes), Fault> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, address.to_string())
+        .body(Empty::<Bytes>::new())?;
     let answer = sender.send_request(request).await?;
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await?.to_bytes();

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod check;
+pub mod deadletters;
 pub mod key;
 pub mod replay;
 pub mod tail;
@@ -43,6 +44,10 @@ pub enum CliError {
     Read(#[from] KafkaError),
     #[error("`{0}` is no id: give a relay id (`kamf-relay-id` of an answer) or a trace id of 32 hex digits")]
     BadId(String),
+    #[error(
+        "`{0}` is no id of a dead letter: it is its place in the requests, PARTITION-OFFSET, as `kamf deadletters list` prints it"
+    )]
+    BadLetter(String),
     #[error(transparent)]
     Story(#[from] StoryError),
     #[error("partition {partition} of `{topic}` gave nothing for {seconds} s, though it has more")]

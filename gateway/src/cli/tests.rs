@@ -18,7 +18,7 @@ use crate::aggregate::Stream;
 use crate::aggregate::tests::{World, prices};
 use crate::config;
 use crate::relay::record::{Kind, View};
-use crate::relay::{self, Topic};
+use crate::relay::{self, DeadLetters, Redriver, Topic};
 
 struct Gateway {
     world: World,
@@ -50,7 +50,9 @@ async fn gateway() -> Gateway {
     let week = Duration::from_secs(7 * 24 * 3600);
     let (tasks, _) = relay::Tasks::start(&world.log, &replies, 100, week, &metrics).unwrap();
     let follower = relay::Follower::new(&world.log, &replies).unwrap();
+    let letters = Arc::new(DeadLetters::new(&world.log, metrics).unwrap());
     let site = Site {
+        redriver: Redriver::new(letters),
         registry,
         checks,
         started: Instant::now(),

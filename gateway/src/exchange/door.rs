@@ -108,6 +108,7 @@ pub(super) fn admit(
         tool: route.tool,
         mode: route.mode,
         repeatable: route.repeatable,
+        redrives: None,
         key: route.key,
         partition: route.partition,
         policies: decision.map_or_else(|| "".into(), |decision| decision.policies.clone()),

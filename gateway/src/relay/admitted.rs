@@ -21,6 +21,8 @@ pub struct Admitted {
     pub mode: Mode,
     /// It may be carried out more than once.
     pub repeatable: bool,
+    /// The exchange that it is another attempt at, taken from the dead letters.
+    pub redrives: Option<RelayId>,
     /// Task, context or session that orders it; its own id when there is none.
     pub key: Option<String>,
     /// Where its records go, in both topics.
@@ -58,6 +60,7 @@ impl Admitted {
             policies: (!self.policies.is_empty()).then_some(&*self.policies),
             repeatable: self.repeatable && kind == Kind::Request,
             attempt: 0,
+            redrives: self.redrives.filter(|_| kind == Kind::Request),
             sequence: 0,
             epoch: None,
             lines: false,
@@ -97,6 +100,7 @@ impl Admitted {
             tool: fields.tool.map(Name::from),
             mode: fields.mode,
             repeatable: fields.repeatable,
+            redrives: fields.redrives,
             key: fields.key.map(str::to_owned),
             partition: view.partition,
             policies: fields.policies.unwrap_or_default().into(),
@@ -125,6 +129,7 @@ pub(super) mod tests {
             tool: None,
             mode: Mode::Relay,
             repeatable: false,
+            redrives: None,
             key: None,
             partition: 0,
             policies: "".into(),

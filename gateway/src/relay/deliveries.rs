@@ -9,8 +9,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::appender::Appender;
 use super::caller::Caller;
+use super::deadletters::DeadLetters;
 use super::delivery::Input;
-use super::drive::{Job, drive};
+use super::drive::{Firm, Job, drive};
 use super::metrics::Metrics;
 use super::ownership::Ownership;
 use super::replies::Replies;
@@ -21,6 +22,7 @@ pub struct Deliveries {
     pub appender: Arc<Appender>,
     pub replies: Arc<Replies>,
     pub ownership: Arc<Ownership>,
+    pub letters: Arc<DeadLetters>,
     pub metrics: Arc<Metrics>,
     running: Mutex<HashMap<RelayId, Arc<Notify>>>,
     room: Arc<Semaphore>,
@@ -33,12 +35,13 @@ impl Deliveries {
         appender: Arc<Appender>,
         replies: Arc<Replies>,
         ownership: Arc<Ownership>,
+        letters: Arc<DeadLetters>,
         metrics: Arc<Metrics>,
         most: usize,
     ) -> Self {
         let most = u32::try_from(most.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(most as usize));
-        Self { appender, replies, ownership, metrics, running: Mutex::default(), room, most }
+        Self { appender, replies, ownership, letters, metrics, running: Mutex::default(), room, most }
     }
 
     /// Room for one more, if there is.
@@ -63,18 +66,12 @@ impl Deliveries {
         tokio::time::timeout(patience, self.room.acquire_many(self.most)).await.is_ok()
     }
 
-    /// A delivery that is this replica's, of the request at `offset`.
-    pub(super) fn claim(
-        self: &Arc<Self>,
-        job: Job,
-        offset: i64,
-        taken: Input,
-        room: OwnedSemaphorePermit,
-    ) -> Claim {
+    /// A delivery that is this replica's.
+    pub(super) fn claim(self: &Arc<Self>, job: Job, taken: Input, room: OwnedSemaphorePermit) -> Claim {
         let id = job.admitted.id;
         self.running().insert(id, Arc::clone(&job.cancel));
         self.metrics.deliveries.inc();
-        Claim { deliveries: Arc::clone(self), id, job: Some(job), offset, taken, _room: room }
+        Claim { deliveries: Arc::clone(self), id, job: Some(job), taken, _room: room }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<RelayId, Arc<Notify>>> {
@@ -87,7 +84,6 @@ pub struct Claim {
     deliveries: Arc<Deliveries>,
     id: RelayId,
     job: Option<Job>,
-    offset: i64,
     taken: Input,
     _room: OwnedSemaphorePermit,
 }
@@ -96,10 +92,11 @@ impl Claim {
     /// Carries the request to its terminal record.
     pub async fn deliver<C: Caller>(mut self, caller: &C) {
         let Some(job) = self.job.take() else { return };
-        let (partition, epoch) = (job.admitted.partition, job.epoch);
-        drive(&*self.deliveries.appender, caller, job, self.taken).await;
+        let (partition, offset, epoch) = (job.admitted.partition, job.offset, job.epoch);
+        let ground = Firm { appender: &self.deliveries.appender, letters: &self.deliveries.letters };
+        drive(&ground, caller, job, self.taken).await;
         caller.settled(self.id).await;
-        self.deliveries.ownership.since(partition, epoch, |owned| owned.tracker.finish(self.offset));
+        self.deliveries.ownership.since(partition, epoch, |owned| owned.tracker.finish(offset));
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //! Taken ─ Enter ─ Start ─ Call ─┬─ answer ────────────────────── Finish ─ Done
 //!           ▲                   ├─ messages ─ Event* ─ end ──────┤
-//!           │                   ├─ final failure, no time left ──┘
+//!           │                   ├─ final failure, no time left ─ Bury
 //!           └──── Rest ◄─ Retry ┴─ failure after which it may be sent again
 //! ```
 
@@ -112,6 +112,8 @@ pub enum Step {
     Retry { attempt: u32 },
     /// Wait a while before the next attempt.
     Rest { attempt: u32 },
+    /// Put the request among the dead letters: it will end for `reason`.
+    Bury { reason: Reason },
     /// Append the terminal record. `answer`: with the upstream's answer as its value.
     Finish { reason: Reason, answer: bool },
     /// Nothing is owed any more.
@@ -161,6 +163,7 @@ impl Delivery {
                 self.implied = false;
                 Step::Enter { attempt: self.attempt }
             }
+            (Step::Bury { reason }, Input::Appended) => Step::Finish { reason, answer: false },
             (Step::Finish { .. }, Input::Appended) => Step::Done,
             (Step::Enter { .. } | Step::Rest { .. }, Input::DeadlinePassed) => self.finish(Reason::Expired),
             (Step::Enter { .. } | Step::Call | Step::Next | Step::Rest { .. }, input) => self.heard(input),
@@ -238,6 +241,13 @@ impl Delivery {
             Reason::Expired if self.acted => Reason::UpstreamTimeout,
             reason => reason,
         };
+        let dead = matches!(
+            reason,
+            Reason::Expired | Reason::UpstreamUnreachable | Reason::UpstreamTimeout | Reason::UpstreamInvalid
+        );
+        if dead && self.terms.mode == Mode::Relay {
+            return Step::Bury { reason };
+        }
         Step::Finish { reason, answer: false }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message as _};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, mpsc};
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use super::abandoned::Abandoned;
 use super::admitted::Admitted;
 use super::caller::Caller;
+use super::deadletters::Place;
 use super::deliveries::Deliveries;
 use super::delivery::{History, Input};
 use super::drive::Job;
@@ -154,25 +155,25 @@ impl<C: Caller> Dispatcher<C> {
             tracing::warn!(
                 partition,
                 offset = message.offset(),
-                "a record in the requests cannot be read and is passed over"
+                "a record in the requests cannot be read and is put among the dead letters"
             );
-            return;
+            return self.bury(message, epoch);
         };
         match view.fields.kind {
-            Kind::Request => self.request(&view, epoch).await,
+            Kind::Request => self.request(message, &view, epoch).await,
             Kind::Cancel => self.deliveries.cancel(view.fields.id),
             _ => {}
         }
     }
 
-    async fn request(&self, view: &View<'_>, epoch: i64) {
+    async fn request(&self, message: &BorrowedMessage<'_>, view: &View<'_>, epoch: i64) {
         let known = self.history(view);
         if view.fields.mode == Mode::Direct && known.is_none() {
             return;
         }
         let Some(admitted) = Admitted::from_record(view) else {
             self.deliveries.metrics.unreadable.inc();
-            return;
+            return self.bury(message, epoch);
         };
         let inherited = known.is_some();
         let mut history = known.unwrap_or_default();
@@ -197,10 +198,28 @@ impl<C: Caller> Dispatcher<C> {
             implied: accepted == Some(epoch),
         };
         let body = Bytes::copy_from_slice(view.body);
-        let job = Job { admitted: Arc::new(admitted), body, epoch, cancel: Arc::default() };
-        let claim = self.deliveries.claim(job, view.offset, taken, room);
+        let job =
+            Job { admitted: Arc::new(admitted), body, offset: view.offset, epoch, cancel: Arc::default() };
+        let claim = self.deliveries.claim(job, taken, room);
         let caller = Arc::clone(&self.caller);
         tokio::spawn(async move { claim.deliver(&*caller).await });
+    }
+
+    /// A record that nobody can read holds up nothing: it is finished when its letter is written.
+    fn bury(&self, message: &BorrowedMessage<'_>, epoch: i64) {
+        let place = Place { partition: message.partition(), offset: message.offset() };
+        let take = |owned: &mut Owned| owned.tracker.take(place.offset, self.position(place.partition));
+        if self.deliveries.ownership.since(place.partition, epoch, take).is_none() {
+            return;
+        }
+        let deliveries = Arc::clone(&self.deliveries);
+        let headers = message.headers().map(BorrowedHeaders::detach);
+        let body = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+        tokio::spawn(async move {
+            deliveries.letters.bury_unreadable(place, headers, &body).await;
+            let finish = |owned: &mut Owned| owned.tracker.finish(place.offset);
+            deliveries.ownership.since(place.partition, epoch, finish);
+        });
     }
 
     fn position(&self, partition: i32) -> i64 {

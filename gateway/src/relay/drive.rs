@@ -12,6 +12,7 @@ use super::admitted::Admitted;
 use super::append_error::AppendError;
 use super::appender::{Appender, Position};
 use super::caller::{Answer, Caller, Failure, Message, Messages};
+use super::deadletters::{DeadLetters, Place};
 use super::delivery::{Delivery, Input, Step, Terms};
 use super::record::{Fields, Kind};
 use super::replies::{Said, Word};
@@ -31,10 +32,19 @@ pub(super) trait Ground: Sync {
         word: Word,
     ) -> impl Future<Output = Result<Position, AppendError>> + Send;
 
+    /// Puts a request among the dead letters. It ends in any case, so this is tried for a bounded time only.
+    fn bury(&self, job: &Job, reason: Reason, attempts: u32) -> impl Future<Output = ()> + Send;
+
     fn now(&self) -> SystemTime;
 }
 
-impl Ground for Appender {
+/// The log itself.
+pub(super) struct Firm<'a> {
+    pub(super) appender: &'a Appender,
+    pub(super) letters: &'a DeadLetters,
+}
+
+impl Ground for Firm<'_> {
     async fn append(
         &self,
         partition: i32,
@@ -42,7 +52,12 @@ impl Ground for Appender {
         body: &[u8],
         word: Word,
     ) -> Result<Position, AppendError> {
-        self.append_event(partition, fields, body, word).await
+        self.appender.append_event(partition, fields, body, word).await
+    }
+
+    async fn bury(&self, job: &Job, reason: Reason, attempts: u32) {
+        let place = Place { partition: job.admitted.partition, offset: job.offset };
+        self.letters.bury(place, &job.admitted, &job.body, reason.label(), attempts).await;
     }
 
     fn now(&self) -> SystemTime {
@@ -54,6 +69,8 @@ impl Ground for Appender {
 pub(super) struct Job {
     pub(super) admitted: Arc<Admitted>,
     pub(super) body: Bytes,
+    /// Where the request stands in its partition.
+    pub(super) offset: i64,
     /// The epoch of this replica in the request's partition.
     pub(super) epoch: i64,
     pub(super) cancel: Arc<Notify>,
@@ -76,6 +93,10 @@ pub(super) async fn drive<G: Ground, C: Caller>(ground: &G, caller: &C, job: Job
             Step::Event { sequence } => run.event(sequence).await,
             Step::Retry { attempt } => run.mark(Kind::Retry, attempt).await,
             Step::Rest { .. } => run.rest().await,
+            Step::Bury { reason } => {
+                run.ground.bury(&run.job, reason, run.attempt).await;
+                Input::Appended
+            }
             Step::Finish { reason, answer } => run.finish(reason, answer).await,
             Step::Done => return,
         };

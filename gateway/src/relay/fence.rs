@@ -32,7 +32,7 @@ impl Fence {
     /// count.
     pub fn admits(&mut self, view: &View<'_>) -> bool {
         let fields = &view.fields;
-        let owned = matches!(fields.kind, Kind::Started | Kind::Event | Kind::Terminal);
+        let owned = matches!(fields.kind, Kind::Started | Kind::Retry | Kind::Event | Kind::Terminal);
         !owned || fields.epoch.is_none_or(|epoch| self.raise(view.partition, epoch))
     }
 

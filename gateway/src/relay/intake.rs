@@ -90,7 +90,8 @@ impl Intake {
         if !entry.claim(offset, events) {
             return None;
         }
-        let job = Job { admitted: Arc::clone(admitted), body: body.clone(), epoch, cancel: Arc::default() };
+        let job =
+            Job { admitted: Arc::clone(admitted), body: body.clone(), offset, epoch, cancel: Arc::default() };
         let taken = Input::Taken {
             history: History::default(),
             inherited: false,
@@ -98,7 +99,7 @@ impl Intake {
             abandoned: false,
             implied: true,
         };
-        Some(self.deliveries.claim(job, offset, taken, room))
+        Some(self.deliveries.claim(job, taken, room))
     }
 
     /// The queue to the log.

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub recovered: IntCounter,
     /// Records of others in our topics, passed over.
     pub unreadable: IntCounter,
+    pub dead_letters: IntCounter,
+    pub dead_letters_lost: IntCounter,
     /// Streams cut because their client read too slowly.
     pub lagging: IntCounter,
     /// Tasks that are known.
@@ -52,6 +54,14 @@ impl Metrics {
                 "kamf_relay_unreadable_records_total",
                 "Records in our topics that this version cannot read.",
             )?,
+            dead_letters: IntCounter::new(
+                "kamf_relay_dead_letters_total",
+                "Requests that could not be delivered, and records that cannot be read, kept among the dead letters.",
+            )?,
+            dead_letters_lost: IntCounter::new(
+                "kamf_relay_dead_letters_lost_total",
+                "Dead letters that the log did not take.",
+            )?,
             lagging: IntCounter::new(
                 "kamf_relay_lagging_streams_total",
                 "Streams cut because their client read too slowly.",
@@ -72,6 +82,8 @@ impl Metrics {
         registry.register(Box::new(metrics.deliveries.clone()))?;
         registry.register(Box::new(metrics.recovered.clone()))?;
         registry.register(Box::new(metrics.unreadable.clone()))?;
+        registry.register(Box::new(metrics.dead_letters.clone()))?;
+        registry.register(Box::new(metrics.dead_letters_lost.clone()))?;
         registry.register(Box::new(metrics.lagging.clone()))?;
         registry.register(Box::new(metrics.tasks.clone()))?;
         registry.register(Box::new(metrics.tasks_forgotten.clone()))?;

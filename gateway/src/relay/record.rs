@@ -112,6 +112,8 @@ pub struct Fields<'a> {
     pub repeatable: bool,
     /// Which call of the upstream this is about, from 1; 0 where that says nothing.
     pub attempt: u32,
+    /// The exchange that this request is another attempt at, taken from the dead letters.
+    pub redrives: Option<RelayId>,
     pub sequence: u32,
     /// The epoch of the partition's owner that wrote the record; of a request: that accepted it and called at once.
     pub epoch: Option<i64>,
@@ -172,6 +174,9 @@ impl Draft {
         }
         if fields.attempt > 0 {
             headers.put("kamf_attempt", &fields.attempt.to_string());
+        }
+        if let Some(old) = fields.redrives {
+            headers.put("kamf_redrives", &old.to_string());
         }
         if fields.sequence > 0 {
             headers.put("kamf_sequence", &fields.sequence.to_string());
@@ -294,6 +299,7 @@ struct Raw<'m> {
     policies: Option<&'m str>,
     repeatable: bool,
     attempt: u32,
+    redrives: Option<RelayId>,
     sequence: u32,
     epoch: Option<i64>,
     lines: bool,
@@ -326,6 +332,7 @@ impl<'m> Raw<'m> {
             "kamf_policies" => self.policies = Some(text),
             "kamf_repeatable" => self.repeatable = value == b"true",
             "kamf_attempt" => self.attempt = text.parse().unwrap_or_default(),
+            "kamf_redrives" => self.redrives = RelayId::parse(text),
             "kamf_sequence" => self.sequence = text.parse().unwrap_or_default(),
             "kamf_epoch" => self.epoch = text.parse().ok(),
             "content-type" => self.lines = value == b"application/jsonl",
@@ -373,6 +380,7 @@ impl<'m> Raw<'m> {
             policies: self.policies,
             repeatable: self.repeatable,
             attempt: self.attempt,
+            redrives: self.redrives,
             sequence: self.sequence,
             epoch: self.epoch,
             lines: self.lines,
@@ -411,6 +419,7 @@ mod tests {
             policies: Some("readers"),
             repeatable: true,
             attempt: 2,
+            redrives: Some(RelayId::generate()),
             sequence: 3,
             epoch: Some(41),
             lines: false,

@@ -27,6 +27,9 @@ pub const RECORD_SCHEMA: &str = include_str!("../../../schemas/records/kamf-reco
 /// The schema of a task in the log.
 pub const TASK_SCHEMA: &str = include_str!("../../../schemas/records/kamf-task.json");
 
+/// The schema of a dead letter in the log.
+pub const DEAD_LETTER_SCHEMA: &str = include_str!("../../../schemas/records/kamf-deadletter.json");
+
 /// Violations that are named at most; a caller mends the first few and asks again.
 pub const VIOLATIONS: usize = 8;
 

@@ -16,7 +16,10 @@ use crate::config::{Config, Limits};
 use crate::exchange::{self, Cache, Front, Gateway, Positions, Sessions, Upstream};
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
-use crate::relay::{self, Appender, Deliveries, Dispatcher, Follower, Intake, Ownership, Replies, Tasks};
+use crate::relay::{
+    self, Appender, DeadLetters, Deliveries, Dispatcher, Follower, Intake, Ownership, Redriver, Replies,
+    Tasks,
+};
 use crate::schema::Schemas;
 use crate::upstream::{self, Upstreams};
 use crate::{admin, aggregate, edge};
@@ -130,7 +133,9 @@ impl Relay {
             Tasks::start(&log, &replies, limits.tasks, config.log.task_retention, &metrics)?;
         let reading_tasks = tokio::spawn(Arc::clone(&tasks).run(reader));
         let follower = Follower::new(&log, &replies)?;
-        let deliveries = Deliveries::new(Arc::new(appender), replies, ownership, metrics, limits.in_flight);
+        let letters = Arc::new(DeadLetters::new(&log, Arc::clone(&metrics))?);
+        let deliveries =
+            Deliveries::new(Arc::new(appender), replies, ownership, letters, metrics, limits.in_flight);
         let intake = Intake { deliveries: Arc::new(deliveries), abandoned: Arc::default() };
         Ok(Self { intake, tasks, follower, reading, reading_tasks })
     }
@@ -195,6 +200,7 @@ fn site(
         live,
         tasks: Arc::clone(&relay.tasks),
         follower: Arc::clone(&relay.follower),
+        redriver: Redriver::new(Arc::clone(&relay.intake.deliveries.letters)),
         searches: Arc::new(Semaphore::new(admin::Site::SEARCHES)),
     }
 }

@@ -37,6 +37,7 @@ fn fields(kind: Kind, id: RelayId) -> Fields<'static> {
         policies: None,
         repeatable: false,
         attempt: 0,
+        redrives: None,
         sequence: 0,
         epoch: None,
         lines: false,

@@ -78,6 +78,7 @@ impl Bench {
             policies: None,
             repeatable: false,
             attempt: 0,
+            redrives: None,
             sequence: 0,
             epoch: None,
             lines: false,

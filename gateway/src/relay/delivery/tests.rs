@@ -32,8 +32,31 @@ fn steps(terms: Terms, inputs: &[Input]) -> Vec<Step> {
     inputs.iter().map(|input| delivery.next(*input)).collect()
 }
 
+/// The last step that `inputs` lead to; where that is a burial, the one after it.
 fn last(terms: Terms, inputs: &[Input]) -> Step {
-    *steps(terms, inputs).last().unwrap()
+    let mut delivery = Delivery::new(terms);
+    let step = inputs.iter().map(|input| delivery.next(*input)).last().unwrap();
+    if matches!(step, Step::Bury { .. }) { delivery.next(Input::Appended) } else { step }
+}
+
+#[test]
+fn what_could_not_be_delivered_is_buried_before_its_end_is_told() {
+    let call = |terms, reason| {
+        let mut inputs = vec![FRESH, Input::Entered];
+        inputs.extend((terms == ONCE).then_some(Input::Appended));
+        inputs.push(Input::Failed { reason, again: false });
+        *steps(terms, &inputs).last().unwrap()
+    };
+    for reason in [Reason::UpstreamUnreachable, Reason::UpstreamTimeout, Reason::UpstreamInvalid] {
+        assert_eq!(call(ONCE, reason), Step::Bury { reason });
+        assert_eq!(call(JOURNAL, reason), finish(reason));
+    }
+    assert_eq!(call(ONCE, Reason::UpstreamBroken), finish(Reason::UpstreamBroken));
+    assert_eq!(
+        *steps(ONCE, &[FRESH, Input::DeadlinePassed]).last().unwrap(),
+        Step::Bury { reason: Reason::Expired }
+    );
+    assert_eq!(last(ONCE, &[FRESH, Input::CancelAsked]), finish(Reason::Cancelled));
 }
 
 #[test]

@@ -48,6 +48,15 @@ pub(super) fn check(world: &World) -> Result<(), String> {
         let effects = calls.iter().filter(|call| call.effect).count();
         ended_once(request, &story, effects, calls.len())?;
         told_in_order(request, &story)?;
+        let dead = |reason| {
+            matches!(reason, Reason::Expired | Reason::UpstreamUnreachable | Reason::UpstreamInvalid)
+        };
+        let buried = |reason| inner.letters.contains(&(id, reason));
+        if let Some(reason) = story.reason.filter(|reason| dead(*reason) && request.mode == Mode::Relay)
+            && !buried(reason)
+        {
+            return Err(format!("{id} ended for {} without a dead letter", reason.label()));
+        }
     }
     Ok(())
 }

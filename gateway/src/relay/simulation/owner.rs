@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::agent::Agent;
 use super::world::{Mutation, World, message};
+use crate::outcome::Reason;
 use crate::relay::append_error::AppendError;
 use crate::relay::appender::Position;
 use crate::relay::delivery::{History, Input};
@@ -67,6 +68,11 @@ impl Ground for Log {
             go(word);
         }
         Ok(Position { partition: 0, offset })
+    }
+
+    async fn bury(&self, job: &Job, reason: Reason, _: u32) {
+        tokio::time::sleep(self.world.pause(Duration::from_secs(1))).await;
+        self.world.lock().letters.push((job.admitted.id, reason));
     }
 
     fn now(&self) -> SystemTime {
@@ -182,6 +188,7 @@ async fn deliver(
     let job = Job {
         admitted: Arc::new(request),
         body: Bytes::from_static(b"{}"),
+        offset,
         epoch: ground.epoch,
         cancel: Arc::new(Notify::new()),
     };

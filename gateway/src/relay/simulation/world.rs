@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::rng::Rng;
 use crate::message::{Mode, RelayId};
+use crate::outcome::Reason;
 use crate::relay::Admitted;
 use crate::relay::admitted::tests::admitted;
 use crate::relay::record::{Draft, Fields, Kind, View};
@@ -70,6 +71,7 @@ pub(super) struct Inner {
     pub(super) events: Vec<Entry>,
     pub(super) committed: Option<Mark>,
     pub(super) calls: Vec<Call>,
+    pub(super) letters: Vec<(RelayId, Reason)>,
 }
 
 pub(super) struct World {
@@ -86,6 +88,7 @@ impl World {
             events: Vec::new(),
             committed: None,
             calls: Vec::new(),
+            letters: Vec::new(),
         };
         Self { inner: Mutex::new(inner), mutation, began: Instant::now() }
     }
