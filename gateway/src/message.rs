@@ -218,12 +218,11 @@ pub struct Trace {
 impl Trace {
     /// Continues the trace that `traceparent` names, or starts one when there is none or it is malformed.
     pub fn continue_from(traceparent: Option<&str>) -> Self {
-        let fresh = *Uuid::new_v4().as_bytes();
         let mut span_id = [0; 8];
         span_id.copy_from_slice(&Uuid::new_v4().as_bytes()[8..]);
         match traceparent.and_then(parse_traceparent) {
             Some((trace_id, parent, flags)) => Self { trace_id, span_id, parent: Some(parent), flags },
-            None => Self { trace_id: fresh, span_id, parent: None, flags: 1 },
+            None => Self { trace_id: *Uuid::new_v4().as_bytes(), span_id, parent: None, flags: 1 },
         }
     }
 

@@ -63,7 +63,7 @@ impl Reader {
     /// cost more than the record.
     pub(crate) fn gathering(log: &Log, name: &str) -> Result<Self, KafkaError> {
         Self::with(log, name, |config| {
-            config.set("fetch.min.bytes", "65536").set("fetch.wait.max.ms", "100");
+            config.set("fetch.min.bytes", "1048576").set("fetch.wait.max.ms", "100");
         })
     }
 

@@ -55,32 +55,35 @@ async fn work(front: Front, pending: Pending, ending: Ending, mut client: onesho
         () = pending.cancel.notified() => Err(Failure::plain(Reason::Cancelled)),
         () = client.closed(), if pending.admitted.dialect == Dialect::McpModern => Err(Failure::plain(Reason::ClientGone)),
     };
-    let response = match answer {
-        Ok(Answer::Unary(message)) => unary(gateway, &pending, message, ending).await,
-        Ok(Answer::Stream(messages)) if pending.streams => streamed(&front, pending, messages, ending),
-        Ok(Answer::Stream(messages)) => match last_of(messages).await {
-            Ok(message) => unary(gateway, &pending, message, ending).await,
-            Err(failure) => failed(gateway, &pending, &failure, ending).await,
-        },
-        Err(failure) => failed(gateway, &pending, &failure, ending).await,
+    let answer = match answer {
+        Ok(Answer::Unary(message)) => Ok(message),
+        Ok(Answer::Stream(messages)) if pending.streams => {
+            // A client that has gone does not hear it; the log has it.
+            drop(client.send(streamed(&front, pending, messages, ending)));
+            return;
+        }
+        Ok(Answer::Stream(messages)) => last_of(messages).await,
+        Err(failure) => Err(failure),
     };
-    // A client that has gone does not hear it; the log has it.
-    drop(client.send(response));
-}
-
-async fn unary(gateway: &Gateway, pending: &Pending, message: Message, ending: Ending) -> Response<Body> {
-    let reason = if message.error { Reason::UpstreamError } else { Reason::Completed };
-    note(gateway, pending, reason, message.body.len() as u64, &message.body).await;
+    let (reason, body, response) = match answer {
+        Ok(message) => answered(&pending, message),
+        Err(failure) => failed(&pending, &failure),
+    };
     ending.finish(reason);
-    respond::json(hyper::StatusCode::OK, message.body, Some(pending.admitted.id))
+    // First the client, then the log: it is recorded after the fact.
+    drop(client.send(response));
+    note(gateway, &pending, reason, &body).await;
 }
 
-async fn failed(gateway: &Gateway, pending: &Pending, failure: &Failure, ending: Ending) -> Response<Body> {
+fn answered(pending: &Pending, message: Message) -> (Reason, Bytes, Response<Body>) {
+    let reason = if message.error { Reason::UpstreamError } else { Reason::Completed };
+    let response = respond::json(hyper::StatusCode::OK, message.body.clone(), Some(pending.admitted.id));
+    (reason, message.body, response)
+}
+
+fn failed(pending: &Pending, failure: &Failure) -> (Reason, Bytes, Response<Body>) {
     let refused = explain(pending, failure);
-    let body = refused.body();
-    note(gateway, pending, failure.reason, body.len() as u64, &body).await;
-    ending.finish(failure.reason);
-    refused.response(Some(pending.admitted.id))
+    (failure.reason, refused.body(), refused.response(Some(pending.admitted.id)))
 }
 
 fn refused(pending: &Pending, failure: &Failure) -> Response<Body> {
@@ -91,11 +94,11 @@ fn explain(pending: &Pending, failure: &Failure) -> Refused {
     Refused::new(failure.reason, pending.admitted.dialect, Some(&pending.id), failure.message.clone())
 }
 
-async fn note(gateway: &Gateway, pending: &Pending, reason: Reason, answer_bytes: u64, body: &[u8]) {
+async fn note(gateway: &Gateway, pending: &Pending, reason: Reason, body: &[u8]) {
     let intake = &gateway.intake;
     let admitted = &pending.admitted;
     let request = intake.note_request(admitted, &pending.body).await;
-    let end = intake.note_end(admitted, reason, answer_bytes, false, body).await;
+    let end = intake.note_end(admitted, reason, body.len() as u64, false, body).await;
     for missing in [request, end].into_iter().filter_map(Result::err) {
         gateway.metrics.unrecorded.inc();
         tracing::error!(id = %admitted.id, error = %missing, "a record of a direct exchange is missing from the log");

@@ -135,7 +135,8 @@ impl Log {
             .iter()
             .map(|topic| {
                 let (cleanup, retention) = topic.retention();
-                NewTopic::new(self.topic(*topic), settings.partitions, TopicReplication::Fixed(replication))
+                let partitions = topic.partitions(settings.partitions);
+                NewTopic::new(self.topic(*topic), partitions, TopicReplication::Fixed(replication))
                     .set("cleanup.policy", cleanup)
                     .set("retention.ms", retention)
                     .set("segment.ms", topic.segment())

@@ -32,6 +32,15 @@ impl Topic {
         }
     }
 
+    /// How many partitions it is created with, where exchanges are spread over `exchanges`.
+    pub(super) fn partitions(self, exchanges: i32) -> i32 {
+        match self {
+            // Small records that every replica reads all of; each partition more is a request more to write them.
+            Self::Tasks => 1,
+            _ => exchanges,
+        }
+    }
+
     /// `cleanup.policy` and `retention.ms` of a topic that the gateway creates.
     pub(super) fn retention(self) -> (&'static str, &'static str) {
         const WEEK: &str = "604800000";

@@ -162,11 +162,11 @@ impl Tasks {
             }
             let context = seen.context.map(Box::from);
             let task = Task {
-                agent: (&*admitted.agent).into(),
+                agent: admitted.agent.clone(),
                 task: seen.task.into(),
                 context: context.or_else(|| known?.context.clone()),
-                principal: (&*admitted.principal).into(),
-                tenant: (&*admitted.tenant).into(),
+                principal: admitted.principal.clone(),
+                tenant: admitted.tenant.clone(),
                 state: seen.state.or_else(|| Some(known?.state)).unwrap_or(TaskState::Unknown),
                 partition: known.map_or(admitted.partition, |known| known.partition),
                 from: known.map_or_else(|| self.replies.position(admitted.partition), |known| known.from),

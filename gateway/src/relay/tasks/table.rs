@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use super::value::{Task, key};
+use crate::message::Name;
 
 /// The table: tasks by `agent/task`, and the contexts that they belong to.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub(super) struct Table {
 /// Who a context belongs to, for as long as one of its tasks is known.
 #[derive(Debug)]
 pub(super) struct Context {
-    pub(super) tenant: Box<str>,
-    pub(super) principal: Box<str>,
+    pub(super) tenant: Name,
+    pub(super) principal: Name,
     pub(super) partition: i32,
     tasks: usize,
 }

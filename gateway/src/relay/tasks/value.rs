@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::RelayId;
+use crate::message::{Name, RelayId};
 
 /// Version of the layout, member `v`.
 const VERSION: u32 = 1;
@@ -78,11 +78,11 @@ impl TaskState {
 /// A task as the log remembers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    pub agent: Box<str>,
+    pub agent: Name,
     pub task: Box<str>,
     pub context: Option<Box<str>>,
-    pub principal: Box<str>,
-    pub tenant: Box<str>,
+    pub principal: Name,
+    pub tenant: Name,
     pub state: TaskState,
     /// Of its requests and events.
     pub partition: i32,
@@ -145,8 +145,8 @@ impl Task {
             agent: stored.agent.into(),
             task: stored.task.into(),
             context: stored.context.map(Into::into),
-            principal: stored.principal.into(),
-            tenant: stored.tenant.into(),
+            principal: (&*stored.principal).into(),
+            tenant: (&*stored.tenant).into(),
             state: TaskState::parse(stored.state)?,
             partition: stored.partition,
             from: stored.from,

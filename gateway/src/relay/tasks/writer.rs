@@ -16,8 +16,8 @@ use crate::relay::topic::Topic;
 /// The header that names who wrote a record, so that nobody takes in what it wrote itself.
 pub(super) const WRITER: &str = "kamf_writer";
 
-/// How long records are gathered.
-const GATHER: &str = "20";
+/// How long records are gathered. Well below the patience with a task that is not known yet.
+const GATHER: &str = "100";
 
 /// How long the log may take; then the exchange is told and the record written again.
 const DELIVERY: &str = "10000";
