@@ -1,6 +1,5 @@
 //! kill -9 ten times under load: nothing acknowledged is lost, nothing is done twice, every accepted request ends.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -18,17 +17,6 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Longer than a deadline: no accepted request stays open beyond it.
 const SETTLE: Duration = Duration::from_secs(90);
-
-/// Takes up to 40 ms, so that a crash finds some calls under way and some not begun.
-pub(crate) async fn slow_echo() -> Recorder {
-    let turn = Mutex::new(0_u64);
-    Recorder::start(move |_| {
-        let mut turn = turn.lock().unwrap();
-        *turn = (*turn + 7) % 41;
-        Act::Late(Duration::from_millis(*turn))
-    })
-    .await
-}
 
 pub(crate) fn settings(upstream: &Recorder) -> Settings {
     Settings::new().echo(&upstream.url(), DEADLINE)
@@ -66,7 +54,7 @@ pub(crate) async fn story(gateway: &mut Gateway, upstream: &Recorder, prefix: &s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() -> Result {
-    let upstream = slow_echo().await;
+    let upstream = Recorder::slow().await;
     let mut gateway = Gateway::start(&settings(&upstream)).await?;
     println!("{}", story(&mut gateway, &upstream, "kamf").await?);
     Ok(())

@@ -9,7 +9,7 @@ use anyhow::ensure;
 use hyper::Version;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
-use crate::checker::Outcome;
+use crate::checker::ledger::Outcome;
 use crate::common::crowd::{Ask, Crowd, Plan, Target};
 use crate::common::http::Client;
 use crate::common::ledger::Ledger;

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 
 use crate::common::broker::Broker;
-use crate::common::{Gateway, Result, Settings, eventually, json, topics};
+use crate::common::{Gateway, Recorder, Result, Settings, eventually, json, topics};
 use crate::crash;
 
 fn on(broker: &Broker, mut settings: Settings) -> Settings {
@@ -39,7 +39,7 @@ async fn a_send_a_stream_a_call_and_crashes_on_apache_kafka() -> Result {
     .await?;
     assert!(gateway.stop().await?.success(), "{}", gateway.output());
 
-    let upstream = crash::slow_echo().await;
+    let upstream = Recorder::slow().await;
     let settings = on(&broker, crash::settings(&upstream)).set("log.prefix", "crash");
     let mut gateway = Gateway::start(&settings).await?;
     println!("{}", crash::story(&mut gateway, &upstream, "crash").await?);

@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod checker;
+#[path = "checker/tests.rs"]
+mod checker_tests;
 mod common;
 
 mod bad_input;

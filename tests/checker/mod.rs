@@ -23,13 +23,9 @@ pub(crate) mod log;
 mod report;
 pub(crate) mod rules;
 mod stories;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-#[cfg(test)]
-pub(crate) use ledger::Outcome;
 pub(crate) use ledger::{Freeze, Reading, Seen, Sent};
 pub(crate) use log::Record;
 pub(crate) use report::Report;

@@ -2,8 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-use super::rules::sums;
-use super::{Evidence, Freeze, Outcome, Reading, Record, Seen, Sent, judge, ledger};
+use crate::checker::ledger::{self, Outcome};
+use crate::checker::rules::sums;
+use crate::checker::{Evidence, Freeze, Reading, Record, Seen, Sent, judge};
 
 const BEGIN: u64 = 1_700_000_000_000;
 const DEADLINE: u64 = 60_000;

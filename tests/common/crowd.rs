@@ -13,8 +13,8 @@ use super::caller::{Caller, message};
 use super::http::{Answer, Stream};
 use super::ledger::{Ledger, now};
 use super::{Result, json};
-use crate::checker::ledger::TOKEN;
-use crate::checker::{Outcome, Sent};
+use crate::checker::Sent;
+use crate::checker::ledger::{Outcome, TOKEN};
 
 /// Clients that work side by side, unless told otherwise.
 const CLIENTS: usize = 24;
@@ -98,6 +98,17 @@ impl Crowd {
     /// Requests that have ended so far, well or not.
     pub(crate) fn ended(&self) -> usize {
         self.shared.ended.load(Ordering::Relaxed)
+    }
+
+    /// Tells what [`Crowd::ended`] tells, also elsewhere.
+    pub(crate) fn counter(&self) -> impl Fn() -> usize + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.ended.load(Ordering::Relaxed)
+    }
+
+    /// Connections that nobody took.
+    pub(crate) fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// Waits for the last request.

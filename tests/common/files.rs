@@ -19,9 +19,9 @@ pub(crate) fn target() -> &'static Path {
         .expect("cargo's folder for tests lies in the target folder")
 }
 
-/// The program under test.
-pub(crate) fn kamf() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_kamf"))
+/// The program under test: the one built beside the tests, or what `KAMF_TEST_PROGRAM` names.
+pub(crate) fn kamf() -> PathBuf {
+    std::env::var_os("KAMF_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_kamf").into(), PathBuf::from)
 }
 
 /// A folder of one test, gone with it.

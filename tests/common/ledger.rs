@@ -1,26 +1,51 @@
-//! What happened, written down as it happens: in memory. This process outlives
+//! What happened, written down as it happens: in memory and, where a file is named, on disk. This process outlives
 //! the gateways that the tests kill.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Entries of one kind; see `tests/checker/ledger.rs` for what they are.
-pub(crate) struct Ledger<T>(Mutex<Vec<T>>);
+use serde::Serialize;
 
-impl<T: Clone> Ledger<T> {
+use super::Result;
+
+/// Entries of one kind; see `tests/checker/ledger.rs` for what they are.
+pub(crate) struct Ledger<T>(Mutex<Pages<T>>);
+
+struct Pages<T> {
+    entries: Vec<T>,
+    file: Option<File>,
+}
+
+impl<T: Serialize + Clone> Ledger<T> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Pages { entries: Vec::new(), file: None }))
+    }
+
+    /// From now on entries are appended to the file `path` as well, a JSON line each.
+    pub(crate) fn keep_in(&self, path: &Path) -> Result {
+        let file = File::options().create(true).append(true).open(path)?;
+        self.lock().file = Some(file);
+        Ok(())
     }
 
     pub(crate) fn add(&self, entry: T) {
-        self.lock().push(entry);
+        let mut pages = self.lock();
+        if let Some(file) = &mut pages.file {
+            let mut line = serde_json::to_vec(&entry).expect("an entry is plain data");
+            line.push(b'\n');
+            file.write_all(&line).expect("the ledger can be written");
+        }
+        pages.entries.push(entry);
     }
 
     pub(crate) fn entries(&self) -> Vec<T> {
-        self.lock().clone()
+        self.lock().entries.clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pages<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

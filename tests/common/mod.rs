@@ -12,6 +12,7 @@ pub(crate) mod pipe;
 pub(crate) mod ports;
 pub(crate) mod program;
 pub(crate) mod proof;
+pub(crate) mod scene;
 pub(crate) mod settings;
 pub(crate) mod tools;
 pub(crate) mod upstream;

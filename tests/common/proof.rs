@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ledger::{Ledger, now};
 use super::{Gateway, Recorder, Result, eventually, settings};
-use crate::checker::{self, Evidence, Report, Sent, log};
+use crate::checker::{self, Evidence, Freeze, Report, Sent, log};
 
 /// Longer than a deadline and the 30 s within which the end of a request must be on the log.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -19,11 +19,22 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What a test gathers while it goes on.
 pub(crate) struct Proof {
     pub(crate) sent: Arc<Ledger<Sent>>,
+    pub(crate) freezes: Arc<Ledger<Freeze>>,
 }
 
 impl Proof {
     pub(crate) fn new() -> Self {
-        Self { sent: Arc::new(Ledger::new()) }
+        Self { sent: Arc::new(Ledger::new()), freezes: Arc::new(Ledger::new()) }
+    }
+
+    /// Runs `fault`, during which the gateways called `names` cannot answer.
+    pub(crate) async fn freezing<T>(&self, names: &[&str], fault: impl Future<Output = T>) -> T {
+        let from = now();
+        let result = fault.await;
+        for name in names {
+            self.freezes.add(Freeze { gateway: (*name).to_owned(), from, to: now() });
+        }
+        result
     }
 
     /// Waits until every accepted request has its end, and demands all invariants.
@@ -73,6 +84,7 @@ impl Proof {
         let mut evidence = Evidence {
             sent: self.sent.entries(),
             seen: upstream.ledger.entries(),
+            freezes: self.freezes.entries(),
             requests: log::read(log, &topic("requests")).await?,
             aggregates: Some(log::read(log, &topic("aggregates")).await?),
             audit: Some(log::read(log, &topic("audit")).await?),

@@ -2,7 +2,8 @@
 
 mod answers;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -94,6 +95,9 @@ impl Seen {
 
 type Plan = dyn Fn(&Seen) -> Act + Send + Sync;
 
+/// A port that the kernel picks.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// An A2A agent and an MCP server (both eras, one tool `echo`) on one port: any path does.
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
@@ -108,6 +112,8 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     ledger: Arc<Ledger<checker::Seen>>,
     plan: Box<Plan>,
+    /// Whether whole requests are kept, too.
+    remembers: bool,
 }
 
 impl Drop for Recorder {
@@ -122,14 +128,32 @@ impl Recorder {
         Self::start(move |_| act.clone()).await
     }
 
+    /// Takes up to 40 ms, so that a crash finds some calls under way and some not begun; a stream has three events.
+    /// Keeps the ledger only.
+    pub(crate) async fn slow() -> Self {
+        let turn = AtomicU64::new(0);
+        let plan = move |seen: &Seen| {
+            let pause = Duration::from_millis(turn.fetch_add(7, Ordering::Relaxed) % 41);
+            if streams(seen) { Act::Events(3, pause / 3) } else { Act::Late(pause) }
+        };
+        Self::with(ANYWHERE, plan, false).await
+    }
+
     /// Does for each call what `plan` says.
     pub(crate) async fn start(plan: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
-        let anywhere = "127.0.0.1:0".parse().expect("an address");
-        Self::at(anywhere, plan).await
+        Self::with(ANYWHERE, plan, true).await
     }
 
     /// The same, at a given address: one that was down comes up.
     pub(crate) async fn at(address: SocketAddr, plan: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
+        Self::with(address, plan, true).await
+    }
+
+    async fn with(
+        address: SocketAddr,
+        plan: impl Fn(&Seen) -> Act + Send + Sync + 'static,
+        remembers: bool,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let ledger = Arc::new(Ledger::new());
@@ -138,6 +162,7 @@ impl Recorder {
             seen: Mutex::default(),
             ledger: Arc::clone(&ledger),
             plan: Box::new(plan),
+            remembers,
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
         Self { address, ledger, state, task }
@@ -185,7 +210,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Reply, 
     if seen.is_call() {
         state.ledger.add(seen.entry(at));
     }
-    state.seen.lock().expect("no panic while it is held").push(seen.clone());
+    if state.remembers {
+        state.seen.lock().expect("no panic while it is held").push(seen.clone());
+    }
     match (known, act) {
         (Some(reply), _) => Ok(reply),
         (None, Some(act)) => perform(&seen, act).await,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use super::{DEADLINE, PATIENCE};
-use crate::checker::{Outcome, Sent};
+use crate::checker::Sent;
+use crate::checker::ledger::Outcome;
 use crate::common::crowd::{Ask, keep_body, request, session, token};
 use crate::common::http::Stream;
 use crate::common::ledger::now;

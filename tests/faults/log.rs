@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{DEADLINE, PATIENCE, Scene, ended};
+use super::{DEADLINE, PATIENCE, ended};
 use crate::common::bed::Bed;
 use crate::common::crowd::{Crowd, Plan, Target};
 use crate::common::pipe::Pipe;
 use crate::common::proof::Proof;
+use crate::common::scene::Scene;
 use crate::common::tools::say;
 use crate::common::{Act, Gateway, Recorder, Result, Settings, eventually, files};
-use crate::crash::slow_echo;
 
 /// Longer than a client waits for an acknowledgement, and shorter than the log's clients give up for good.
 const GONE: Duration = Duration::from_secs(7);
 
 async fn killed_and_frozen(bed: Bed) -> Result {
-    let mut scene = Scene::start(bed, 1, slow_echo().await).await?;
+    let mut scene = Scene::start(bed, 1, Recorder::slow().await, DEADLINE).await?;
     let crowd = scene.crowd(usize::MAX);
     for round in 0..2 {
         let before = crowd.ended();
@@ -36,7 +36,7 @@ async fn killed_and_frozen(bed: Bed) -> Result {
         ended(&crowd, after + 200).await?;
     }
     crowd.stop().await;
-    scene.demand().await?;
+    println!("{}", scene.demand().await?);
     Ok(())
 }
 
@@ -121,7 +121,7 @@ async fn a_full_disk_is_told_and_passes() -> Result {
 /// Connections between clients and gateway, and between gateway and upstream, are cut ten times.
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_lose_and_double_nothing() -> Result {
-    let (upstream, proof) = (slow_echo().await, Proof::new());
+    let (upstream, proof) = (Recorder::slow().await, Proof::new());
     let behind = Pipe::to(upstream.address).await;
     let settings = Settings::new().echo(&format!("http://{}/", behind.address), DEADLINE);
     let gateway = Gateway::start(&settings).await?;

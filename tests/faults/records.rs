@@ -7,8 +7,9 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use super::Scene;
+use super::DEADLINE;
 use crate::common::bed::Bed;
+use crate::common::scene::Scene;
 use crate::common::{Act, Recorder, Result};
 
 type Headers = &'static [(&'static str, &'static [u8])];
@@ -47,7 +48,7 @@ async fn strew(bootstrap: &str) -> Result<usize> {
 }
 
 async fn story(bed: Bed) -> Result {
-    let mut scene = Scene::start(bed, 1, Recorder::doing(Act::Echo).await).await?;
+    let mut scene = Scene::start(bed, 1, Recorder::doing(Act::Echo).await, DEADLINE).await?;
     for _ in 0..2 {
         strew(scene.bed.bootstrap()).await?;
         scene.crowd(120).finish().await;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Scene, ended};
+use super::{DEADLINE, ended};
 use crate::common::bed::Bed;
+use crate::common::scene::Scene;
 use crate::common::{Act, Recorder, Result};
 
 /// Of eight calls one each is torn, cut, silent, late, or answered with nonsense.
@@ -27,7 +28,7 @@ async fn moody() -> Recorder {
 }
 
 async fn story(bed: Bed) -> Result {
-    let mut scene = Scene::start(bed, 1, moody().await).await?;
+    let mut scene = Scene::start(bed, 1, moody().await, DEADLINE).await?;
     let crowd = scene.crowd(400);
     ended(&crowd, 400).await?;
     crowd.finish().await;

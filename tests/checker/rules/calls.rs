@@ -82,7 +82,8 @@ fn told_not_done(evidence: &Evidence, times: &HashMap<&str, usize>, report: &mut
     let seen: HashSet<&str> = evidence.seen.iter().map(|seen| seen.token.as_str()).collect();
     for sent in &evidence.sent {
         let Outcome::Answer { relay_id, body, .. } = &sent.outcome else { continue };
-        if error_code(body) != Some(-31503) {
+        // Not confirmed is not refused: such a request may still be carried out.
+        if error_code(body) != Some(-31503) || body.to_ascii_lowercase().contains("log_unconfirmed") {
             continue;
         }
         if times.contains_key(relay_id.as_str()) || seen.contains(sent.token.as_str()) {
