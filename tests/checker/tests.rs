@@ -257,6 +257,17 @@ const WRONGS: &[Wrong] = &[
     ("an audit record changed", "I6", |e| e.audit.as_mut().unwrap()[1].body.push(b' ')),
     ("an audit record dropped", "I6", |e| drop(e.audit.as_mut().unwrap().remove(1))),
     ("the audit's tail cut", "I6", |e| drop(e.audit.as_mut().unwrap().pop())),
+    ("an audit record repeated", "I6", |e| {
+        let audit = e.audit.as_mut().unwrap();
+        audit.insert(3, audit[1].clone());
+    }),
+    ("a changed copy of an audit record", "I6", |e| {
+        let audit = e.audit.as_mut().unwrap();
+        let mut copy = audit[1].clone();
+        copy.body.push(b' ');
+        set(&mut copy, "kamf_epoch", "1");
+        audit.insert(3, copy);
+    }),
     ("audit records swapped", "I6", |e| e.audit.as_mut().unwrap().swap(1, 2)),
     ("an end changed after its audit", "I6", |e| e.events[10].body.push(b'!')),
     ("another's answer", "I7", |e| {
@@ -348,6 +359,17 @@ fn what_a_fenced_owner_wrote_counts_for_nothing() {
     evidence.events.extend([record("epoch", 0, 20, 0, "", &[]), late]);
     let report = judge(&evidence).good().unwrap();
     assert_eq!(report.counts["records of an older epoch"], 1);
+}
+
+#[test]
+fn a_copy_of_an_audit_record_by_another_replica_is_passed_over() {
+    let mut evidence = good();
+    let audit = evidence.audit.as_mut().unwrap();
+    let mut copy = audit[1].clone();
+    set(&mut copy, "kamf_epoch", "1");
+    audit.insert(3, copy);
+    let report = judge(&evidence).good().unwrap();
+    assert_eq!(report.counts["audit records copied by another replica"], 1);
 }
 
 #[test]

@@ -17,6 +17,10 @@ use crate::relay::record::{Kind, View};
 /// Header of an audit record: its own hash, so that a change to the last one shows as well.
 pub const HASH_HEADER: &str = "kamf_hash";
 
+/// Header of an audit record: the epoch of the replica that wrote it; not part of the chain. A record is a function of
+/// the log, so what a replica writes although another has taken its place is a copy, and readers pass over it.
+pub const EPOCH_HEADER: &str = "kamf_epoch";
+
 /// Header of an audit record: the first request of this partition that had no audit record yet. Where reading
 /// goes on after a restart; not part of the chain.
 pub const REQUESTS_HEADER: &str = "kamf_requests_from";

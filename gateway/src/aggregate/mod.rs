@@ -9,7 +9,9 @@
 //! The cores ([`window`], [`usage`], [`join`], [`audit`], [`verify`]) have no clock and no I/O: time and records
 //! come in as values. [`task`] drives them. All state is a function of the log: what was written last to
 //! `kamf.aggregates` and `kamf.audit` says where to go on, so that after a crash nothing is counted or
-//! audited twice and nothing is left out. One replica runs this module: it reads every partition.
+//! audited twice and nothing is left out. Every replica runs this module and reads every partition; the owner of
+//! partition 0 of the requests is the one that writes. What a replica writes although another has taken its place is a
+//! copy, byte for byte, of what that one writes, and readers of the audit trail pass over it.
 
 pub mod audit;
 pub mod dimensions;
@@ -35,7 +37,7 @@ mod session;
 mod sink;
 
 pub use live::Live;
-pub use task::{StartError, Stream};
+pub use task::{Office, StartError, Stream};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! Finding out from the log alone where to go on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the end of a partition must stay where it is to be believed, when the log said before that there is more.
 const AT_END: Duration = Duration::from_secs(2);
+
+/// How many copies of earlier records a replica may append although another has taken its place: what it had on its way.
+/// The end of the chain lies no further back.
+const COPIES: i64 = 512;
 
 /// How far back the position record is looked for, step by step; then the whole partition.
 const STEPS: [i64; 3] = [1, 1_000, 100_000];
@@ -46,26 +50,30 @@ pub(super) enum RestoreError {
 /// Where each partition's audit chain ends, and where the audit topic itself does.
 pub(super) struct Chains {
     pub(super) chains: Vec<Chain>,
-    pub(super) ends: HashMap<i32, i64>,
+    pub(super) ends: BTreeMap<i32, i64>,
 }
 
-/// Reads the last audit record of each partition.
+/// Finds the end of each partition's chain.
 pub(super) fn chains(reader: &Reader, partitions: i32) -> Result<Chains, RestoreError> {
     let mut found =
-        Chains { chains: vec![Chain::START; partitions.unsigned_abs() as usize], ends: HashMap::new() };
+        Chains { chains: vec![Chain::START; partitions.unsigned_abs() as usize], ends: BTreeMap::new() };
     for partition in 0..partitions {
         let extent = reader.extent(Topic::Audit, partition)?;
         found.ends.insert(partition, extent.high);
         if extent.low == extent.high {
             continue;
         }
-        let mut last = None;
-        let from = (extent.high - 1).max(extent.low);
+        let mut tail = Vec::new();
+        let from = (extent.high - COPIES).max(extent.low);
         scan(reader, Topic::Audit, partition, Extent { low: from, ..extent }, |message| {
-            last = Chain::resume(message.payload().unwrap_or_default(), requests_header(message));
+            tail.push(Chain::resume(message.payload().unwrap_or_default(), requests_header(message)));
         })?;
+        if tail.last().is_none_or(Option::is_none) {
+            return Err(RestoreError::Unreadable { partition });
+        }
+        let head = tail.into_iter().flatten().max_by_key(|chain| chain.audited);
         found.chains[partition.unsigned_abs() as usize] =
-            last.ok_or(RestoreError::Unreadable { partition })?;
+            head.ok_or(RestoreError::Unreadable { partition })?;
     }
     Ok(found)
 }

@@ -44,6 +44,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Finds out where to go on and begins to read there. `counted` is where the last run's metrics ended.
+    /// Results are written in the name of `epoch`, or not at all without one.
     pub(super) fn open(
         log: &Log,
         prices: &Prices,
@@ -51,6 +52,7 @@ impl Session {
         metrics: &Arc<Metrics>,
         counted: BTreeMap<i32, i64>,
         wake: &Arc<Wake>,
+        epoch: Option<i64>,
     ) -> Result<Self, SessionError> {
         let asker = Reader::new(log, "stream")?;
         let count = log.partitions();
@@ -66,7 +68,7 @@ impl Session {
             meter: Meter::new(prices.clone()),
             joins: (0..count).map(|_| Join::default()).collect(),
             chains: found.chains,
-            sink: Sink::new(log, found.ends, row_ends, prices.currency.clone())?,
+            sink: Sink::new(log, found.ends, row_ends, prices.currency.clone(), epoch)?,
             metrics: metrics.clone(),
             currency: prices.currency.clone(),
             idle_since: (0..count).map(|_| None).collect(),

@@ -1,6 +1,6 @@
 //! Writing results: an idempotent producer whose acknowledgements are counted on the thread that writes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::audit::{HASH_HEADER, Hash, REQUESTS_HEADER};
+use super::audit::{EPOCH_HEADER, HASH_HEADER, Hash, REQUESTS_HEADER};
 use super::position::{self, Position};
 use super::row::Row;
 use crate::relay::{Log, Topic};
@@ -27,10 +27,10 @@ pub(super) enum SinkError {
     #[error("the log did not take a result: {0}")]
     Refused(#[from] KafkaError),
     #[error(
-        "partition {partition} of the audit topic was written to by someone else: a record came to offset {found} \
-         and not {expected}; only one gateway may run the stream module on these topics"
+        "partition {partition} of {topic} was written to by another replica: a record came to offset {found} \
+         and not {expected}"
     )]
-    Shared { partition: i32, expected: i64, found: i64 },
+    Shared { topic: String, partition: i32, expected: i64, found: i64 },
 }
 
 /// Appends to `kamf.aggregates` and `kamf.audit`.
@@ -41,15 +41,19 @@ pub(super) struct Sink {
     row_ends: Arc<Mutex<BTreeMap<i32, i64>>>,
     failure: Arc<Mutex<Option<SinkError>>>,
     currency: String,
+    /// None: another replica writes, and nothing is written here.
+    epoch: Option<i64>,
 }
 
 impl Sink {
-    /// A sink that expects its next audit records at `audit_ends`; the aggregates end at `row_ends`.
+    /// A sink that expects its next audit records at `audit_ends`; the aggregates end at `row_ends`. It writes in the
+    /// name of `epoch`, or nothing without one.
     pub(super) fn new(
         log: &Log,
-        audit_ends: HashMap<i32, i64>,
+        audit_ends: BTreeMap<i32, i64>,
         row_ends: BTreeMap<i32, i64>,
         currency: String,
+        epoch: Option<i64>,
     ) -> Result<Self, KafkaError> {
         let mut config = log.client_config();
         config
@@ -69,7 +73,7 @@ impl Sink {
             failure: failure.clone(),
         };
         let producer = config.create_with_context(context)?;
-        Ok(Self { producer, log: log.clone(), row_ends, failure, currency })
+        Ok(Self { producer, log: log.clone(), row_ends, failure, currency, epoch })
     }
 
     /// Appends an audit record to its source's partition.
@@ -80,16 +84,22 @@ impl Sink {
         hash: Hash,
         requests_from: i64,
     ) -> Result<(), SinkError> {
+        let Some(epoch) = self.epoch else { return Ok(()) };
+        let epoch = epoch.to_string();
         let (key, hash, from) = (partition.to_string(), hash.to_string(), requests_from.to_string());
-        let headers = OwnedHeaders::new_with_capacity(2)
+        let headers = OwnedHeaders::new_with_capacity(3)
             .insert(Header { key: HASH_HEADER, value: Some(hash.as_str()) })
-            .insert(Header { key: REQUESTS_HEADER, value: Some(from.as_str()) });
+            .insert(Header { key: REQUESTS_HEADER, value: Some(from.as_str()) })
+            .insert(Header { key: EPOCH_HEADER, value: Some(epoch.as_str()) });
         let record = BaseRecord::to(self.log.topic(Topic::Audit)).partition(partition);
         self.send(record.key(key.as_bytes()).payload(value).headers(headers))
     }
 
     /// Appends `rows`, waits until they are on the log, appends `position`, and waits again.
     pub(super) fn flush(&self, rows: &[Row], position: &mut Position) -> Result<(), SinkError> {
+        if self.epoch.is_none() {
+            return Ok(());
+        }
         let topic = self.log.topic(Topic::Aggregates);
         for row in rows {
             let (key, value) = (row.key(), row.value(&self.currency));
@@ -139,7 +149,7 @@ impl Sink {
 struct Acknowledgements {
     audit: String,
     /// By partition: where the next audit record must land, when nobody else writes.
-    ends: Mutex<HashMap<i32, i64>>,
+    ends: Mutex<BTreeMap<i32, i64>>,
     row_ends: Arc<Mutex<BTreeMap<i32, i64>>>,
     failure: Arc<Mutex<Option<SinkError>>>,
 }
@@ -152,11 +162,9 @@ impl ProducerContext for Acknowledgements {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let failure = match result {
             Err((error, _)) => Some(SinkError::Refused(error.clone())),
-            Ok(message) if message.topic() == self.audit => self.misplaced(message),
             Ok(message) => {
-                let mut ends = self.row_ends.lock().unwrap_or_else(PoisonError::into_inner);
-                ends.insert(message.partition(), message.offset() + 1);
-                None
+                let ends = if message.topic() == self.audit { &self.ends } else { &*self.row_ends };
+                misplaced(message, &mut ends.lock().unwrap_or_else(PoisonError::into_inner))
             }
         };
         if failure.is_some() {
@@ -166,11 +174,10 @@ impl ProducerContext for Acknowledgements {
     }
 }
 
-impl Acknowledgements {
-    fn misplaced(&self, message: &impl Message) -> Option<SinkError> {
-        let (partition, found) = (message.partition(), message.offset());
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let expected = ends.insert(partition, found + 1).unwrap_or(found);
-        (expected != found).then_some(SinkError::Shared { partition, expected, found })
-    }
+/// Whether `message` lies elsewhere than behind what was there before: somebody else writes, too.
+fn misplaced(message: &impl Message, ends: &mut BTreeMap<i32, i64>) -> Option<SinkError> {
+    let (partition, found) = (message.partition(), message.offset());
+    let expected = ends.insert(partition, found + 1).unwrap_or(found);
+    let topic = || message.topic().to_owned();
+    (expected != found).then(|| SinkError::Shared { topic: topic(), partition, expected, found })
 }

@@ -32,10 +32,17 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often the lag is measured.
 const MEASURE: Duration = Duration::from_secs(5);
 
+/// For how long a starting module waits for the right to write before it begins without.
+const AWAIT_OFFICE: Duration = Duration::from_secs(1);
+
+/// Tells whether this replica is the one that writes results, and in the name of which epoch.
+pub type Office = Box<dyn Fn() -> Option<i64> + Send>;
+
 /// The running module.
 pub struct Stream {
     live: Live,
     stop: Arc<AtomicBool>,
+    hold: Arc<AtomicBool>,
     wake: Arc<Wake>,
     thread: JoinHandle<()>,
 }
@@ -50,13 +57,19 @@ pub enum StartError {
 }
 
 impl Stream {
-    /// Starts to read the log, where the results on it end.
+    /// Starts to read the log, where the results on it end. Every replica counts; the one that `office` names also
+    /// writes.
     ///
     /// # Errors
     /// See [`StartError`]. That the log does not answer is none: it is tried again, and [`Live::ready`] tells.
-    pub fn start(log: &Log, prices: &Prices, registry: &Registry) -> Result<Self, StartError> {
+    pub fn start(
+        log: &Log,
+        prices: &Prices,
+        registry: &Registry,
+        office: Office,
+    ) -> Result<Self, StartError> {
         let wake = Arc::new(Wake::default());
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, hold) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (live, questions) = Live::new(wake.clone());
         let driver = Driver {
             log: log.clone(),
@@ -64,17 +77,24 @@ impl Stream {
             metrics: Arc::new(Metrics::register(registry)?),
             live: live.clone(),
             questions,
+            office,
             stop: stop.clone(),
+            hold: hold.clone(),
             wake: wake.clone(),
         };
         let thread =
             std::thread::Builder::new().name("kamf-stream".to_owned()).spawn(move || driver.run())?;
-        Ok(Self { live, stop, wake, thread })
+        Ok(Self { live, stop, hold, wake, thread })
     }
 
     /// For the admin listener.
     pub fn handle(&self) -> Live {
         self.live.clone()
+    }
+
+    /// From now on it stays as it is, writing or not: the replica gives up its partitions because it ends.
+    pub fn hold(&self) {
+        self.hold.store(true, Ordering::Release);
     }
 
     /// Writes what is complete and ends. What is not complete, the next start reads again.
@@ -94,18 +114,18 @@ struct Driver {
     metrics: Arc<Metrics>,
     live: Live,
     questions: Receiver<Question>,
+    office: Office,
     stop: Arc<AtomicBool>,
+    hold: Arc<AtomicBool>,
     wake: Arc<Wake>,
 }
 
 impl Driver {
     fn run(self) {
         let mut counted = BTreeMap::new();
+        self.await_office();
         while !self.stopping() {
-            let error = match self.session(&mut counted) {
-                Ok(()) => break,
-                Err(error) => error,
-            };
+            let Err(error) = self.session(&mut counted) else { continue };
             if self.live.ready() != Err(error.to_string()) {
                 tracing::warn!(%error, "the stream module begins anew from what is on the log");
             }
@@ -120,6 +140,14 @@ impl Driver {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// A session that is opened without the right to write is opened again with it: that is spared where it comes soon.
+    fn await_office(&self) {
+        let since = Instant::now();
+        while since.elapsed() < AWAIT_OFFICE && !self.stopping() && (self.office)().is_none() {
+            self.wake.wait(GATHER);
+        }
+    }
+
     /// Waits before the next attempt; questions are turned away by dropping them.
     fn rest(&self) {
         let since = Instant::now();
@@ -129,7 +157,9 @@ impl Driver {
         }
     }
 
+    /// Runs until the end, or until another replica is to write.
     fn session(&self, counted: &mut BTreeMap<i32, i64>) -> Result<(), SessionError> {
+        let epoch = (self.office)();
         let mut session = Session::open(
             &self.log,
             &self.prices,
@@ -137,17 +167,22 @@ impl Driver {
             &self.metrics,
             std::mem::take(counted),
             &self.wake,
+            epoch,
         )?;
-        let outcome = self.drive(&mut session);
+        match epoch {
+            Some(epoch) => tracing::debug!(epoch, "this replica writes aggregates and audit"),
+            None => tracing::debug!("another replica writes aggregates and audit"),
+        }
+        let outcome = self.drive(&mut session, epoch);
         *counted = session.counted();
         outcome?;
-        session.close().map(|_| ())
+        if self.stopping() { session.close().map(|_| ()) } else { Ok(()) }
     }
 
-    fn drive(&self, session: &mut Session) -> Result<(), SessionError> {
+    fn drive(&self, session: &mut Session, epoch: Option<i64>) -> Result<(), SessionError> {
         let mut measured = Instant::now();
         let mut whole = false;
-        while !self.stopping() {
+        while !self.stopping() && (self.hold.load(Ordering::Acquire) || (self.office)() == epoch) {
             let work = session.turn(clock())?;
             if !whole && session.is_whole() {
                 whole = true;

@@ -135,7 +135,7 @@ impl World {
     fn session(&self, metrics: &Arc<Metrics>) -> Session {
         let wake = Arc::new(Wake::default());
         let bounds = Bounds { keep: 600_000_000, ..Bounds::default() };
-        Session::open(&self.log, &prices(), bounds, metrics, BTreeMap::new(), &wake).unwrap()
+        Session::open(&self.log, &prices(), bounds, metrics, BTreeMap::new(), &wake, Some(0)).unwrap()
     }
 
     pub(crate) fn read(&self, topic: Topic, mut take: impl FnMut(&BorrowedMessage<'_>)) {
@@ -348,10 +348,10 @@ async fn the_running_module_answers_and_answers_alike_after_a_restart() {
     (0..100).for_each(|n| world.exchange(n, now - Duration::from_millis(n * 100)));
     world.flush();
     let expected = recount(&world);
-    let stream = Stream::start(&world.log, &prices(), &registry).unwrap();
+    let stream = Stream::start(&world.log, &prices(), &registry, Box::new(|| Some(0))).unwrap();
     let first = until_whole(&stream, &expected).await;
     stream.stop().await;
-    let stream = Stream::start(&world.log, &prices(), &Registry::new()).unwrap();
+    let stream = Stream::start(&world.log, &prices(), &Registry::new(), Box::new(|| Some(0))).unwrap();
     let second = until_whole(&stream, &expected).await;
     assert_eq!(first, second);
     stream.stop().await;

@@ -6,12 +6,17 @@
 
 mod fault;
 
+use std::collections::VecDeque;
+
 use serde::Deserialize;
 
 use super::audit::{Ended, Hash, Source, render};
 use crate::message::RelayId;
 
 pub use fault::{Fault, Wrong};
+
+/// How far back a copy may lie from what it is a copy of.
+const COPIES: usize = 4_096;
 
 /// One record of `kamf.audit`.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +25,8 @@ pub struct Audited<'a> {
     pub value: &'a [u8],
     /// Value of its hash header.
     pub hash: Option<&'a [u8]>,
+    /// Value of its epoch header.
+    pub epoch: Option<i64>,
 }
 
 /// What the audit records of one partition were made from.
@@ -63,6 +70,8 @@ pub struct Verifier {
     next_offset: i64,
     checked: u64,
     removed: u64,
+    /// Hash and epoch of the last records, oldest first.
+    recent: VecDeque<(Hash, Option<i64>)>,
     /// An end that was read and is not matched yet.
     ahead: Option<Ended<Box<str>>>,
 }
@@ -71,7 +80,16 @@ impl Verifier {
     /// For `partition`, whose first audit record still there is at `first`: when that is 0, the chain begins there.
     pub fn new(partition: i32, first: i64) -> Self {
         let previous = (first == 0).then_some(Hash::GENESIS);
-        Self { partition, previous, last_end: -1, next_offset: first, checked: 0, removed: 0, ahead: None }
+        Self {
+            partition,
+            previous,
+            last_end: -1,
+            next_offset: first,
+            checked: 0,
+            removed: 0,
+            recent: VecDeque::new(),
+            ahead: None,
+        }
     }
 
     /// How many records were found good.
@@ -101,6 +119,9 @@ impl Verifier {
         if entry.partition != self.partition {
             return Err(fault(Wrong::Partition(entry.partition)));
         }
+        if self.last_end >= entry.terminal.offset && self.is_copy(hash, record.epoch) {
+            return Ok(());
+        }
         if self.previous.is_some_and(|previous| previous != entry.previous) {
             return Err(fault(Wrong::Chain));
         }
@@ -112,6 +133,10 @@ impl Verifier {
         } else {
             self.compare(record, &entry, sources)?;
         }
+        if self.recent.len() == COPIES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((hash, record.epoch));
         self.previous = Some(hash);
         self.last_end = entry.terminal.offset;
         self.checked += 1;
@@ -136,6 +161,12 @@ impl Verifier {
         }
         let what = Wrong::Cut { exchange: first.id, offset: first.source.offset, more };
         Err(self.fault(self.next_offset, None, what))
+    }
+
+    /// What another replica wrote as well, before or after it lost its place: the same bytes under another epoch. The
+    /// same under the same epoch is a record put in.
+    fn is_copy(&self, hash: Hash, epoch: Option<i64>) -> bool {
+        self.recent.iter().rev().any(|(seen, by)| *seen == hash && *by != epoch)
     }
 
     fn compare<S: Sources>(

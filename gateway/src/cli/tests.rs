@@ -34,7 +34,7 @@ async fn gateway() -> Gateway {
     (0..40).for_each(|n| world.exchange(n, now - Duration::from_millis(n)));
     world.flush();
     let registry = Registry::new();
-    let stream = Stream::start(&world.log, &prices(), &registry).unwrap();
+    let stream = Stream::start(&world.log, &prices(), &registry, Box::new(|| Some(0))).unwrap();
     let broken = Arc::new(AtomicBool::new(false));
     let (live, flag) = (stream.handle(), broken.clone());
     let checks: Vec<(&'static str, Check)> = vec![

@@ -14,13 +14,23 @@ pub(crate) fn check(stories: &Stories<'_>, events: &[Record], audit: &[Record], 
         events.iter().map(|record| ((record.partition, record.offset), record)).collect();
     let mut previous: BTreeMap<i32, String> = BTreeMap::new();
     let mut audited: HashMap<String, usize> = HashMap::new();
+    // What a replica wrote although another had taken its place is a copy, under another epoch.
+    let mut epochs: HashMap<String, &str> = HashMap::new();
     for record in audit {
+        let own = leaf(&record.body);
+        match epochs.get(&own) {
+            Some(epoch) if *epoch != record.get("kamf_epoch") => {
+                report.count("audit records copied by another replica", 1);
+                continue;
+            }
+            _ => epochs.insert(own.clone(), record.get("kamf_epoch")),
+        };
         let value: Value = serde_json::from_slice(&record.body).unwrap_or_default();
         let before = previous.entry(record.partition).or_insert_with(|| "0".repeat(64));
         if value["previous"] != **before {
             report.breach("I6", record.place(), "does not follow the record before it");
         }
-        *before = leaf(&record.body);
+        *before = own;
         if record.get("kamf_hash") != before {
             report.breach("I6", record.place(), "its hash is not that of its bytes");
         }

@@ -20,6 +20,7 @@ struct Log {
 struct Record {
     value: Vec<u8>,
     hash: String,
+    epoch: Option<i64>,
 }
 
 struct Reading {
@@ -80,7 +81,7 @@ fn log(exchanges: usize) -> Log {
         let request = (!refusal).then(|| source(n as i64, &format!("request {n}")));
         log.requests.extend(request.map(|request| (id, request)));
         let (value, hash) = chain.append(&end, request);
-        log.audit.push(Record { value, hash: hash.to_string() });
+        log.audit.push(Record { value, hash: hash.to_string(), epoch: Some(1) });
         log.ends.push(end);
     }
     log
@@ -94,8 +95,12 @@ fn verify(log: &Log, first: i64) -> Result<u64, Fault> {
         Stopped::Sources(never) => match never {},
     };
     for (offset, record) in log.audit.iter().enumerate() {
-        let record =
-            Audited { offset: offset as i64, value: &record.value, hash: Some(record.hash.as_bytes()) };
+        let record = Audited {
+            offset: offset as i64,
+            value: &record.value,
+            hash: Some(record.hash.as_bytes()),
+            epoch: record.epoch,
+        };
         verifier.check(&record, &mut sources).map_err(unwrap)?;
     }
     let checked = verifier.checked();
@@ -113,7 +118,7 @@ fn rechain(log: &mut Log, from: usize) {
         let mut value = log.audit[n].value.clone();
         let at = memchr::memmem::find(&value, br#""previous":""#).unwrap() + r#""previous":""#.len();
         value[at..at + 64].copy_from_slice(previous.as_bytes());
-        log.audit[n] = Record { hash: Hash::of_leaf(&value).to_string(), value };
+        log.audit[n] = Record { hash: Hash::of_leaf(&value).to_string(), value, epoch: Some(1) };
     }
 }
 
@@ -124,6 +129,24 @@ fn an_honest_log_verifies_also_when_its_sources_are_gone() {
     assert_eq!(verify(&log, 31), Ok(50), "sources of the first ten removed");
     assert_eq!(verify(&log, 1_000), Ok(50));
     assert_eq!(verify(&self::log(0), 0), Ok(0));
+}
+
+#[test]
+fn a_copy_by_another_replica_is_passed_over_and_one_by_the_same_is_found() {
+    let honest = log(20);
+    let mut copied = honest.clone();
+    let copies: Vec<_> =
+        honest.audit[5..9].iter().map(|record| Record { epoch: Some(0), ..record.clone() }).collect();
+    copied.audit.splice(12..12, copies);
+    assert_eq!(verify(&copied, 0), Ok(20));
+    let mut repeated = honest.clone();
+    repeated.audit.insert(12, honest.audit[8].clone());
+    assert_eq!(verify(&repeated, 0).unwrap_err().what, Wrong::Chain);
+    let mut changed = copied;
+    let value = String::from_utf8(changed.audit[12].value.clone()).unwrap().replace("analyst", "nobody");
+    changed.audit[12] =
+        Record { hash: Hash::of_leaf(value.as_bytes()).to_string(), value: value.into(), epoch: Some(0) };
+    assert_eq!(verify(&changed, 0).unwrap_err().what, Wrong::Chain);
 }
 
 #[test]
@@ -160,7 +183,7 @@ fn an_exchange_that_ends_twice_is_found() {
     let mut chain = Chain { previous: Hash::parse(&log.audit[4].hash).unwrap(), ..Chain::START };
     let (value, hash) = chain.append(&again, None);
     log.ends.push(again);
-    log.audit.push(Record { value, hash: hash.to_string() });
+    log.audit.push(Record { value, hash: hash.to_string(), epoch: Some(1) });
     let fault = verify(&log, 0).unwrap_err();
     assert_eq!((fault.offset, fault.what), (5, Wrong::Request));
 }

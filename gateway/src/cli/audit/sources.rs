@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Message;
 
-use crate::aggregate::audit::{Ended, Hash, Source};
+use crate::aggregate::audit::{EPOCH_HEADER, Ended, HASH_HEADER, Hash, Source};
 use crate::aggregate::reader::{Extent, Partition, Polled, Reader};
 use crate::aggregate::verify::{Request, Sources};
 use crate::cli::CliError;
@@ -170,19 +170,27 @@ impl Wait<'_> {
     }
 }
 
-/// The value and hash header of an audit record.
+/// The value and headers of an audit record.
 pub(super) struct Copied {
     pub(super) offset: i64,
     pub(super) value: Vec<u8>,
     pub(super) hash: Option<Vec<u8>>,
+    pub(super) epoch: Option<i64>,
 }
 
 impl Copied {
-    pub(super) fn of(message: &rdkafka::message::BorrowedMessage<'_>, header: &str) -> Self {
+    pub(super) fn of(message: &rdkafka::message::BorrowedMessage<'_>) -> Self {
         use rdkafka::message::Headers;
-        let hash = message
-            .headers()
-            .and_then(|headers| headers.iter().find(|found| found.key == header)?.value.map(<[u8]>::to_vec));
-        Self { offset: message.offset(), value: message.payload().unwrap_or_default().to_vec(), hash }
+        let header = |name| {
+            let found = message.headers()?.iter().find(|found| found.key == name)?;
+            found.value
+        };
+        let epoch = header(EPOCH_HEADER).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        Self {
+            offset: message.offset(),
+            value: message.payload().unwrap_or_default().to_vec(),
+            hash: header(HASH_HEADER).map(<[u8]>::to_vec),
+            epoch,
+        }
     }
 }

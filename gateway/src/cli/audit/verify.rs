@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::sources::{Copied, Topics, Wait};
-use crate::aggregate::audit::HASH_HEADER;
 use crate::aggregate::reader::Reader;
 use crate::aggregate::verify::{Audited, Fault, Stopped, Verifier};
 use crate::cli::{CliError, reach};
@@ -89,12 +88,16 @@ fn partition(reader: &Reader, p: i32, progress: &mut Progress) -> Result<Outcome
     let mut last = Instant::now();
     let fault = loop {
         let mut record = None;
-        wait.raw(&mut audit_queue, |message| record = Some(Copied::of(message, HASH_HEADER)))?;
+        wait.raw(&mut audit_queue, |message| record = Some(Copied::of(message)))?;
         if let Some(record) = record {
             last = Instant::now();
             topics.limit = i64::MAX;
-            let audited =
-                Audited { offset: record.offset, value: &record.value, hash: record.hash.as_deref() };
+            let audited = Audited {
+                offset: record.offset,
+                value: &record.value,
+                hash: record.hash.as_deref(),
+                epoch: record.epoch,
+            };
             match verifier.check(&audited, &mut topics) {
                 Ok(()) => progress.tell(p),
                 Err(Stopped::Fault(fault)) => break Some(fault),
