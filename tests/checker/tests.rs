@@ -312,7 +312,7 @@ const WRONGS: &[Wrong] = &[
             Outcome::Answer { status: 503, relay_id: id(6), retry_after: false, body: "down".to_owned() };
     }),
     ("too much memory", "I11", |e| e.readings.push(reading(101, 10))),
-    ("descriptors that stay", "I11", |e| e.readings.push(reading(100, 59))),
+    ("descriptors that stay", "I11", |e| e.readings.push(reading(100, 107))),
     ("a secret in a header", "I12", |e| set(&mut e.events[5], "x", "Bearer analyst-key")),
     ("a secret in a body", "I12", |e| e.requests[0].body.extend(b"analyst-key")),
     ("a secret in an audit record", "I12", |e| e.audit.as_mut().unwrap()[0].key.extend(b"analyst-key")),
@@ -331,7 +331,7 @@ fn reading(memory_kib: u64, descriptors: u64) -> Reading {
 #[test]
 fn good_evidence_is_good() {
     let mut evidence = good();
-    evidence.readings.push(reading(100, 58));
+    evidence.readings.push(reading(100, 106));
     let report = judge(&evidence).good().unwrap();
     assert_eq!(report.counts["requests accepted"], 5);
     assert_eq!(report.counts["ended: completed"], 3);

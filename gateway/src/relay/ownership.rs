@@ -66,6 +66,11 @@ impl Ownership {
         self.short_cuts
     }
 
+    /// Since which epoch this replica owns `partition`; none when it does not, or gives it up.
+    pub fn epoch_of(&self, partition: i32) -> Option<i64> {
+        self.slot(partition)?.owned.as_ref().filter(|owned| !owned.closing).map(|owned| owned.epoch)
+    }
+
     /// A partition for new work at `time`: one of this replica's own when it has any.
     pub(super) fn pick(&self, time: SystemTime) -> i32 {
         let millis = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -213,7 +218,9 @@ mod tests {
         let picked: Vec<_> = (0..4).map(|turn| ownership.pick(at(turn * 50))).collect();
         assert_eq!(picked, [1, 3, 1, 3]);
         assert_eq!(ownership.pick(at(49)), ownership.pick(at(0)));
+        assert_eq!((ownership.epoch_of(1), ownership.epoch_of(2)), (Some(10), None));
         ownership.lose(1);
+        assert_eq!(ownership.epoch_of(1), None);
         assert_eq!(ownership.pick(at(0)), 3);
         ownership.lose(3);
         assert_eq!(ownership.pick(at(100)), 2, "with none owned, any");

@@ -9,8 +9,11 @@ const AHEAD: usize = 16_384;
 /// The requests of one partition that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
-    /// Offset of the request, and the position in the events below which nothing concerns it.
-    open: BTreeMap<i64, i64>,
+    /// Offsets of the requests that have not ended.
+    open: BTreeSet<i64>,
+    /// Of every request at or after the mark, ended or not: the position in the events below which nothing concerns it.
+    /// Whoever takes over reads all of them again, and has to find their ends.
+    taken: BTreeMap<i64, i64>,
     /// The reader has come to here.
     next: i64,
     /// Offsets at or after `next` that need nothing of the reader.
@@ -49,7 +52,7 @@ impl Tracker {
     pub(super) fn claim(&mut self, offset: i64, events: i64) -> bool {
         let claimed = self.pass_ahead(offset);
         if claimed {
-            self.open.insert(offset, events);
+            self.begin(offset, events);
         }
         claimed
     }
@@ -74,7 +77,12 @@ impl Tracker {
     pub(super) fn take(&mut self, offset: i64, events: i64) {
         // Whoever takes over from this owner has to find what the one before it wrote.
         let events = if offset < self.inherited.until { events.min(self.inherited.events) } else { events };
-        self.open.insert(offset, events);
+        self.begin(offset, events);
+    }
+
+    fn begin(&mut self, offset: i64, events: i64) {
+        self.open.insert(offset);
+        self.taken.insert(offset, events);
     }
 
     /// The request at `offset` has its terminal record.
@@ -89,13 +97,10 @@ impl Tracker {
 
     /// What to commit now, if it differs from what was committed before. `events`: where the events stand.
     pub(super) fn mark(&mut self, events: i64) -> Option<Mark> {
-        let mark = match self.open.first_key_value() {
-            Some((offset, _)) => Mark {
-                requests: self.next.min(*offset),
-                events: self.open.values().copied().min().unwrap_or(events),
-            },
-            None => Mark { requests: self.next, events },
-        };
+        let requests = self.open.first().map_or(self.next, |first| self.next.min(*first));
+        self.taken = self.taken.split_off(&requests);
+        let events = self.taken.values().copied().min().unwrap_or(events);
+        let mark = Mark { requests, events };
         if self.next == 0 || self.committed.is_some_and(|committed| committed.requests == mark.requests) {
             return None;
         }
@@ -137,6 +142,23 @@ mod tests {
         assert_eq!(tracker.mark(110), Some(Mark { requests: 6, events: 40 }));
         tracker.finish(6);
         assert_eq!(tracker.mark(110), Some(Mark { requests: 7, events: 101 }));
+    }
+
+    #[test]
+    fn the_end_of_a_request_that_will_be_read_again_stays_within_the_mark() {
+        let mut tracker = Tracker::default();
+        read(&mut tracker, 5, 100);
+        tracker.finish(5);
+        // Claimed and ended before the reader came there.
+        assert!(tracker.claim(6, 101));
+        tracker.finish(6);
+        assert_eq!(tracker.mark(110), Some(Mark { requests: 6, events: 101 }));
+        // Claimed later than one behind it that has ended.
+        assert!(tracker.claim(8, 111));
+        tracker.finish(8);
+        assert!(tracker.claim(7, 120));
+        read(&mut tracker, 6, 120);
+        assert_eq!(tracker.mark(130), Some(Mark { requests: 7, events: 111 }));
     }
 
     #[test]

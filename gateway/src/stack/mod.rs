@@ -65,6 +65,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     // Of all replicas one writes results: the owner of the first partition.
     let office = Box::new(move || ownership.epoch_of(0));
     let stream = aggregate::Stream::start(store.log(), &config.prices, &registry, office)?;
+    let ownership = Arc::clone(&relay.intake.deliveries.ownership);
+    // Of all replicas one writes results: the owner of the first partition.
+    let office = Box::new(move || ownership.epoch_of(0));
+    let stream = aggregate::Stream::start(store.log(), &config.prices, &registry, office)?;
     let mut site = site(&config, &registry, &store, &relay, &upstreams, &stream, began);
     site.checks.push(("dispatch", dispatching_check(joined)));
     site.checks.push(("tasks", tasks_check(Arc::clone(&relay.tasks))));
@@ -86,6 +90,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     tracing::info!("draining: no new connections, what is under way finishes");
     let drained = running.drain(limits.drain).await;
     tracing::info!(?drained, "the public listener is closed");
+    stream.hold();
     halt.notify_one();
     if tokio::time::timeout(limits.drain, dispatching).await.is_err() {
         tracing::warn!("deliveries are still under way; the log knows them and the next start goes on");

@@ -43,7 +43,9 @@ fn ended(id: &str, story: &Story<'_>, now: u64, report: &mut Report) {
         }
         ([_], _) => {}
         (many, _) => {
-            report.breach("I4", id, format!("{} terminal records: {:?}", many.len(), reasons()));
+            let places: Vec<_> = many.iter().map(|end| (end.place(), end.get("kamf_epoch"))).collect();
+            let reasons = reasons();
+            report.breach("I4", id, format!("{} terminal records: {reasons:?} at {places:?}", many.len()));
         }
     }
     if !story.refusals.is_empty() {

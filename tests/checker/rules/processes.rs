@@ -3,8 +3,8 @@
 use super::super::Evidence;
 use super::super::report::Report;
 
-/// Connections that are kept for the next use: to upstreams, to the log.
-const KEPT: u64 = 48;
+/// Connections that are kept for the next use: of 24 clients, to as many upstreams, to the log; and the log's files.
+const KEPT: u64 = 96;
 
 pub(crate) fn check(evidence: &Evidence, report: &mut Report) {
     for reading in &evidence.readings {
