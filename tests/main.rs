@@ -9,6 +9,7 @@
 mod checker;
 #[path = "checker/tests.rs"]
 mod checker_tests;
+#[allow(dead_code, reason = "shared with the campaign, which uses the rest")]
 mod common;
 
 mod bad_input;

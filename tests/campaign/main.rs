@@ -11,6 +11,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[expect(dead_code, reason = "shared with the checker program, which reads ledgers")]
 #[path = "../checker/mod.rs"]
 mod checker;
 #[expect(dead_code, unused_imports, reason = "shared with the end-to-end tests, which use all of it")]

@@ -76,7 +76,6 @@ struct Shared {
     ledger: Arc<Ledger<Sent>>,
     next: AtomicUsize,
     ended: AtomicUsize,
-    refused: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -87,7 +86,6 @@ impl Crowd {
             ledger: Arc::clone(ledger),
             next: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
-            refused: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let clients =
@@ -104,11 +102,6 @@ impl Crowd {
     pub(crate) fn counter(&self) -> impl Fn() -> usize + Send + use<> {
         let shared = Arc::clone(&self.shared);
         move || shared.ended.load(Ordering::Relaxed)
-    }
-
-    /// Connections that nobody took.
-    pub(crate) fn refused(&self) -> usize {
-        self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// Waits for the last request.
@@ -141,7 +134,6 @@ impl Shared {
                     break;
                 }
                 // Nobody listened, so nothing was sent: the next gateway, or the same one in a while.
-                self.refused.fetch_add(1, Ordering::Relaxed);
                 turn += 1;
                 tokio::time::sleep(PAUSE).await;
             }

@@ -65,10 +65,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     // Of all replicas one writes results: the owner of the first partition.
     let office = Box::new(move || ownership.epoch_of(0));
     let stream = aggregate::Stream::start(store.log(), &config.prices, &registry, office)?;
-    let ownership = Arc::clone(&relay.intake.deliveries.ownership);
-    // Of all replicas one writes results: the owner of the first partition.
-    let office = Box::new(move || ownership.epoch_of(0));
-    let stream = aggregate::Stream::start(store.log(), &config.prices, &registry, office)?;
     let mut site = site(&config, &registry, &store, &relay, &upstreams, &stream, began);
     site.checks.push(("dispatch", dispatching_check(joined)));
     site.checks.push(("tasks", tasks_check(Arc::clone(&relay.tasks))));
