@@ -9,8 +9,6 @@
 //!
 //! Exit code 0: no violation. `tests/README.md` has the summary of a long run.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 #[expect(dead_code, reason = "shared with the checker program, which reads ledgers")]
 #[path = "../checker/mod.rs"]
 mod checker;
