@@ -12,6 +12,7 @@ mod checker_tests;
 #[allow(dead_code, reason = "shared with the campaign, which uses the rest")]
 mod common;
 
+mod backpressure;
 mod bad_input;
 mod bad_upstreams;
 mod crash;

@@ -182,12 +182,17 @@ impl Appender {
         fate
     }
 
+    /// Whether the queue takes another exchange now. When it does not, new work is better refused than kept waiting.
+    pub(super) fn has_room(&self) -> bool {
+        self.permits.available_permits() > 2
+    }
+
     /// Waits until the queue takes another exchange; at most as long as a client may be kept waiting.
     ///
     /// # Errors
     /// `Full` when it stays full.
     pub async fn room(&self) -> Result<(), AppendError> {
-        if self.permits.available_permits() > 2 {
+        if self.has_room() {
             return Ok(());
         }
         match tokio::time::timeout(self.acknowledge, self.permits.acquire_many(2)).await {

@@ -55,6 +55,9 @@ impl Intake {
         at_once: bool,
     ) -> Result<Accepted, AppendError> {
         let deliveries = &self.deliveries;
+        if !self.appender().has_room() {
+            return Err(AppendError::Full);
+        }
         let waiting = deliveries.replies.wait_for(admitted.id);
         // What has to wait is not as good as started: its owner takes it from the log.
         let room = at_once.then(|| deliveries.try_room()).flatten();

@@ -264,3 +264,13 @@ async fn a_record_that_is_too_large_is_refused_for_good() {
     bench.append().await.unwrap();
     assert_eq!(bench.rebuilt(), 0);
 }
+
+#[tokio::test]
+async fn a_full_queue_shows_before_anybody_waits_for_it() {
+    let bench = Bench::patient().await;
+    assert!(bench.appender.has_room());
+    let held = bench.appender.permits.acquire_many(98).await.unwrap();
+    assert!(!bench.appender.has_room());
+    drop(held);
+    assert!(bench.appender.has_room());
+}
