@@ -64,11 +64,11 @@ impl Broker {
             Arc::clone(&committer.offsets),
             Arc::clone(&health),
         ));
-        let deliveries = Arc::clone(&committer.deliveries);
+        let (deliveries, scanned) = (Arc::clone(&committer.deliveries), committer.scanned);
         let committing = start_committing(committer, Arc::clone(&queue)).map_err(StartError::Threads)?;
         let (stop, stopped) = watch::channel(false);
         let network = start_network(node, listener, deliveries, stopped).inspect_err(|_| queue.close())?;
-        tracing::info!(%address, directory = %options.directory.display(), "the log is open");
+        tracing::info!(%address, scanned, directory = %options.directory.display(), "the log is open");
         let (network, committing, directory) = (Some(network), Some(committing), Some(directory));
         Ok(Broker { address, health, stop, network, committing, directory, queue })
     }
@@ -198,9 +198,9 @@ async fn care(node: &Node) {
         node.queue.push(Job::Task(Box::new(move |committer| {
             committer.retain(now_ms());
             committer.compact(now_ms(), &limits);
+            committer.forget_producers(before(limits.producer_expiry));
         })));
-        let oldest = now_ms()
-            .saturating_sub(i64::try_from(node.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX));
+        let oldest = before(node.limits.offsets_retention);
         let silent = node
             .offsets
             .silent_since(oldest)
@@ -209,6 +209,11 @@ async fn care(node: &Node) {
         let changes: Vec<Change> = silent.map(|group| Change::Group { group }).collect();
         node.queue.push(Job::Task(Box::new(move |committer| committer.forget_offsets(changes))));
     }
+}
+
+/// The time so long ago, in milliseconds since 1970.
+fn before(ago: Duration) -> i64 {
+    now_ms().saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Waits for a thread to end in order.

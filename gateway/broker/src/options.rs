@@ -36,7 +36,8 @@ impl Options {
 /// Bounds on memory, disk handles and time. Every one answers with an error of the protocol, or a closed connection.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections; further ones are closed at once. Default 1,024: a client uses two or three.
+    /// Open connections; further ones are closed at once. Default 1,024: a client uses two or three. Each is a file
+    /// handle and at least 16 KiB.
     pub connections: usize,
     /// Bytes of one produce request. Default 16 MiB; other requests are held to 2 MiB.
     pub request_bytes: usize,
@@ -48,14 +49,19 @@ pub struct Limits {
     pub fetch_bytes: usize,
     /// Recent records kept in memory for consumers that keep up, over all partitions. Default 8 MiB.
     pub tail_bytes: usize,
-    /// Partitions in all; each holds at least one open file. Default 1,000.
+    /// Partitions in all, and so topics, each of which has one at least. Each holds at least one open file and some
+    /// 16 KiB of recent records, and a start looks at each. Default 1,000.
     pub partitions: usize,
-    /// Consumer groups, live ones and those with committed offsets together. Default 1,000.
+    /// Consumer groups with members, and as many with committed offsets, which are kept in memory. Default 1,000.
     pub groups: usize,
-    /// Members of one group. Default 200.
+    /// Members of one group, whose leader is told what all of them said. Default 200.
     pub members: usize,
-    /// Idempotent producers remembered for each partition; the longest silent one is forgotten first. Default 1,000.
+    /// Idempotent producers remembered for each partition, some 130 bytes each; the longest silent one is forgotten
+    /// first, and told so when it writes again, upon which clients begin anew. Default 1,000.
     pub producers: usize,
+    /// An idempotent producer that has not written to a partition for this long is forgotten there. Default a day, as in
+    /// Kafka (`producer.id.expiration.ms`); clients give a record up after minutes.
+    pub producer_expiry: Duration,
     /// A connection without any request for this long is closed. Default 10 minutes, as in Kafka.
     pub idle: Duration,
     /// How often old segments are looked for, and what is worth compacting. Default 10 s.
@@ -77,6 +83,7 @@ impl Default for Limits {
             groups: 1000,
             members: 200,
             producers: 1000,
+            producer_expiry: Duration::from_secs(24 * 3600),
             idle: Duration::from_secs(600),
             retention_check: Duration::from_secs(10),
             offsets_retention: Duration::from_secs(7 * 24 * 3600),

@@ -140,6 +140,8 @@ fn broker_entries(node: &Node) -> Vec<DescribeConfigsResourceResult> {
         ("fetch.max.bytes", limits.fetch_bytes.to_string()),
         ("group.max.size", limits.members.to_string()),
         ("connections.max.idle.ms", limits.idle.as_millis().to_string()),
+        ("producer.id.expiration.ms", limits.producer_expiry.as_millis().to_string()),
+        ("offsets.retention.minutes", (limits.offsets_retention.as_secs() / 60).to_string()),
         ("log.retention.check.interval.ms", limits.retention_check.as_millis().to_string()),
         ("auto.create.topics.enable", "false".to_owned()),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),

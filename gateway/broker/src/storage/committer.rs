@@ -48,6 +48,8 @@ pub(crate) struct Committer {
     /// Bytes synced directly since the last checkpoint.
     pub(crate) bypassed: u64,
     pub(crate) cleaner: Cleaner,
+    /// Bytes of segments that had to be read to open the directory, because no summary covered them.
+    pub(crate) scanned: u64,
 }
 
 impl Committer {

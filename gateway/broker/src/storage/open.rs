@@ -127,7 +127,7 @@ pub(crate) fn open(
     }
     let (meta_journal, meta) = open_meta(root)?;
     let (offsets_journal, offsets) = open_offsets(root)?;
-    let (catalog, dirty) = open_topics(root, &meta, limits)?;
+    let (catalog, dirty, scanned) = open_topics(root, &meta, limits)?;
     remove_strays(&partitions, &meta);
     // Never used before: the clock, in nanoseconds.
     let generation = SystemTime::now()
@@ -150,15 +150,18 @@ pub(crate) fn open(
         dirty,
         bypassed: 0,
         cleaner: Cleaner::default(),
+        scanned,
     })
 }
 
 type Dirty = HashMap<(u64, i64), (Arc<Partition>, Arc<Segment>)>;
 
-/// Opens every partition of every topic; also says which segments have no summary that covers them.
-fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Dirty), StartError> {
+/// Opens every partition of every topic; also says which segments have no summary that covers them, and how many bytes
+/// were read for that.
+fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Dirty, u64), StartError> {
     let catalog = Catalog::default();
     let mut dirty = Dirty::new();
+    let mut scanned = 0;
     let count = meta.topics.values().map(|topic| topic.logs.len()).sum();
     for (name, topic) in &meta.topics {
         let settings = Arc::new(Settings::new(keys::values(&topic.settings, limits.batch_bytes)));
@@ -166,8 +169,9 @@ fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Di
         for log in &topic.logs {
             let folder = folder_of(root, *log);
             let start = meta.starts.get(log).copied().unwrap_or(0);
-            let (opened, uncovered) = open_partition(&folder, start, limits)
+            let (opened, uncovered, bytes) = open_partition(&folder, start, limits)
                 .map_err(StartError::io("open the partition in", &folder))?;
+            scanned += bytes;
             let (settings, tail) = (Arc::clone(&settings), tail_bytes(limits, count));
             let partition = Arc::new(Partition::new(*log, folder, settings, opened, tail));
             for segment in uncovered {
@@ -178,7 +182,7 @@ fn open_topics(root: &Path, meta: &Meta, limits: &Limits) -> Result<(Catalog, Di
         let topic = Topic::new(settings, topic.settings.clone(), made);
         catalog.insert(name.clone(), Arc::new(topic));
     }
-    Ok((catalog, dirty))
+    Ok((catalog, dirty, scanned))
 }
 
 /// Puts the bytes of the write-ahead files where they belong, and syncs them there.
@@ -235,7 +239,7 @@ fn open_meta(root: &Path) -> Result<(Journal, Meta), StartError> {
     }
     let compact = meta.framed();
     if journal.bytes > 2 * compact.len() as u64 {
-        journal.rewrite(&compact).map_err(StartError::io("write the journal in", &folder))?;
+        unless_full(journal.rewrite(&compact)).map_err(StartError::io("write the journal in", &folder))?;
     }
     Ok((journal, meta))
 }
@@ -252,13 +256,26 @@ fn open_offsets(root: &Path) -> Result<(Journal, Offsets), StartError> {
     );
     let compact = offsets.framed();
     if journal.bytes > 2 * compact.len() as u64 {
-        journal.rewrite(&compact).map_err(StartError::io("write the journal in", &folder))?;
+        unless_full(journal.rewrite(&compact)).map_err(StartError::io("write the journal in", &folder))?;
     }
     Ok((journal, offsets))
 }
 
-/// Reads a partition: of each segment what its summary does not cover. Also hands back the segments read in part.
-fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<(Opened, Vec<Arc<Segment>>)> {
+/// A journal that cannot be made shorter for want of room serves as it is.
+fn unless_full(rewritten: io::Result<()>) -> io::Result<()> {
+    rewritten.or_else(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(()),
+        _ => Err(error),
+    })
+}
+
+/// Reads a partition: of each segment what its summary does not cover. Also hands back the segments read in part, and the
+/// bytes read of them.
+fn open_partition(
+    folder: &Path,
+    start: i64,
+    limits: &Limits,
+) -> io::Result<(Opened, Vec<Arc<Segment>>, u64)> {
     fs::create_dir_all(folder)?;
     remove_unfinished(folder)?;
     let (mut names, replaced) = segment::names(folder)?;
@@ -275,6 +292,7 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<(Ope
     let mut producers = Producers::new(limits.producers);
     let mut segments = Vec::with_capacity(names.len());
     let mut uncovered = Vec::new();
+    let mut scanned = 0;
     let first = names[0].base_offset;
     let mut next_offset = first;
     for (at, name) in names.iter().enumerate() {
@@ -290,6 +308,7 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<(Ope
             Index::empty()
         };
         let covered = index.synced;
+        scanned += size - covered;
         let segment = Arc::new(Segment::open(folder, *name, index)?);
         next_offset = scan(&segment, size, next_offset, &mut producers)?;
         if segment.synced() == size {
@@ -310,7 +329,7 @@ fn open_partition(folder: &Path, start: i64, limits: &Limits) -> io::Result<(Ope
     let log_start = start.max(first).min(next_offset);
     let marks = Marks::read(folder);
     let opened = Opened { segments, log_start, next_offset, producers, marks };
-    Ok((opened, uncovered))
+    Ok((opened, uncovered, scanned))
 }
 
 /// Removes what a compaction or a checkpoint left that had not come to its end.
@@ -336,7 +355,7 @@ fn scan(segment: &Segment, size: u64, mut next_offset: i64, producers: &mut Prod
             break;
         }
         if !matches!(producers.judge(&header), Sequence::Duplicate(_)) {
-            producers.remember(&header, header.base_offset);
+            producers.remember(&header, header.base_offset, header.max_timestamp);
         }
         index.push(&header);
         next_offset = header.next_offset();

@@ -25,7 +25,7 @@ pub(crate) struct Producer {
     /// Newest last; `count` of them are filled.
     written: [Written; REMEMBERED],
     count: u8,
-    /// Time of the newest batch, which decides who is forgotten first.
+    /// When its newest batch was written, which decides who is forgotten first; after a crash, what the batch says.
     seen_ms: i64,
 }
 
@@ -91,8 +91,13 @@ impl Producers {
         }
     }
 
-    /// Remembers a batch written at `offset`; returns what was known before, for [`Producers::restore`].
-    pub(crate) fn remember(&mut self, batch: &BatchHeader, offset: i64) -> Option<(i64, Option<Producer>)> {
+    /// Remembers a batch written at `offset` at a time; returns what was known before, for [`Producers::restore`].
+    pub(crate) fn remember(
+        &mut self,
+        batch: &BatchHeader,
+        offset: i64,
+        now_ms: i64,
+    ) -> Option<(i64, Option<Producer>)> {
         if batch.producer_id < 0 {
             return None;
         }
@@ -114,7 +119,7 @@ impl Producers {
             producer.written[usize::from(producer.count)] = written;
             producer.count += 1;
         }
-        producer.seen_ms = batch.max_timestamp;
+        producer.seen_ms = now_ms;
         self.known.insert(batch.producer_id, producer);
         Some((batch.producer_id, before))
     }
@@ -125,6 +130,11 @@ impl Producers {
             Some(producer) => self.known.insert(id, producer),
             None => self.known.remove(&id),
         };
+    }
+
+    /// Forgets those that have not written since.
+    pub(crate) fn forget_silent_since(&mut self, before_ms: i64) {
+        self.known.retain(|_, producer| producer.seen_ms >= before_ms);
     }
 
     fn forget_longest_silent(&mut self) {

@@ -15,11 +15,11 @@ use super::producers::Sequence;
 use super::queue::{Append, AppendBatch, AppendError, Line, OffsetsAppend, Outcome, Settle};
 use super::segment::Segment;
 use super::wal::{self, Target};
-use crate::sync::lock;
+use crate::sync::{lock, now_ms};
 
 /// What is being put together.
-#[derive(Default)]
 pub(crate) struct Round {
+    now_ms: i64,
     requests: Vec<Request>,
     offsets: Vec<OffsetsAppend>,
     /// Partitions with staged batches.
@@ -74,6 +74,13 @@ struct Region {
     range: Range<usize>,
 }
 
+impl Default for Round {
+    /// One that begins now.
+    fn default() -> Round {
+        Round { now_ms: now_ms(), requests: Vec::new(), offsets: Vec::new(), touched: Vec::new(), bytes: 0 }
+    }
+}
+
 impl Round {
     pub(crate) fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.offsets.is_empty()
@@ -113,7 +120,7 @@ impl Round {
         };
         header.base_offset = offset;
         write.next_offset = header.next_offset();
-        let before = write.producers.remember(&header, offset);
+        let before = write.producers.remember(&header, offset, self.now_ms);
         self.bytes += bytes.len();
         write.staged.push(Staged { header, bytes, before });
         let first = write.staged.len() == 1;

@@ -93,3 +93,28 @@ fn rounds_of_all_sizes_survive_a_crash() {
         assert_eq!(found.timestamp, 200, "{found:?}");
     }
 }
+
+/// A start after a crash reads what the write-ahead files may hold, and no more, whatever lies before.
+#[test]
+fn a_start_reads_what_no_summary_covers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut before, directory) = with_topic(folder.path());
+    let mut written = 0;
+    while written < 5 * wal::FILE_BYTES {
+        let batches: Vec<_> = (0..200).map(|n| (n % 2, batch(-1, -1, 100, 1))).collect();
+        written += batches.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        if !before.wal.has_room(wal::ROUND_BYTES_MAX) {
+            before.switch_wal();
+        }
+        commit(&mut before, &batches);
+    }
+    before.checkpointer.wait_for(before.wal.generation - 1);
+    drop((before, directory));
+    let (mut after, directory) = committer(folder.path());
+    assert!((1..=wal::FILE_BYTES).contains(&after.scanned), "{} of {written} bytes", after.scanned);
+    after.switch_wal();
+    after.checkpointer.wait_for(after.wal.generation - 1);
+    drop((after, directory));
+    let (again, _directory) = committer(folder.path());
+    assert_eq!(again.scanned, 0, "all is covered");
+}

@@ -21,6 +21,7 @@ use super::round::Round;
 use super::segment::Segment;
 use super::settings::Settings;
 use crate::options::Limits;
+use crate::sync::lock;
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -191,6 +192,13 @@ impl Committer {
             self.drop_below(partition, start);
         }
         Ok(())
+    }
+
+    /// Forgets idempotent producers that have long been silent.
+    pub(crate) fn forget_producers(&self, before_ms: i64) {
+        for partition in self.catalog.all().into_iter().flat_map(|(_, topic)| topic.partitions()) {
+            lock(&partition.write).producers.forget_silent_since(before_ms);
+        }
     }
 
     /// Journals a change and takes it in.

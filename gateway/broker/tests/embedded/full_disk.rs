@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kamf_broker::{Broker, Health, Options};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::support::{Outcome, config, create_topic, producer, read_everything, runtime, send};
+use crate::support::{Outcome, config, create_topic, producer, read_everything, runtime, send, start_at};
 
 /// A mounted disk, taken away again at the end.
 struct Disk<'a>(&'a Path);
@@ -57,6 +57,10 @@ fn a_full_disk_refuses_shows_and_passes() -> Outcome {
         written,
         "what was acknowledged is there, and no more"
     );
+    // Nor does a start need room.
+    broker.shutdown();
+    let broker = start_at(&place.path().join("log"), address)?;
+    assert_eq!(read_everything(address, "t", 1)?.len(), written, "it is there again");
     // A producer with patience waits for space.
     let waiting = runtime.spawn(async move { send(&patient, "t", &value).await });
     std::thread::sleep(Duration::from_secs(1));

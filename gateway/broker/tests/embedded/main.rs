@@ -6,5 +6,6 @@ mod crash;
 mod directory;
 mod full_disk;
 mod hostile;
+mod limits;
 mod restart;
 mod support;
