@@ -80,7 +80,10 @@ fn ready(site: &Site) -> Answer {
         .filter_map(|(name, check)| check().err().map(|why| json!({ "part": name, "why": why })))
         .collect();
     let status = if not_ready.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    answer::json(status, &json!({ "ready": not_ready.is_empty(), "not_ready": not_ready }))
+    answer::json(
+        status,
+        &json!({ "ready": not_ready.is_empty(), "not_ready": not_ready, "promise": site.promise.to_string() }),
+    )
 }
 
 fn status(site: &Site) -> Answer {

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::aggregate::live::Live;
 use crate::config::Prices;
-use crate::relay::{Follower, Log, Redriver, Tasks};
+use crate::relay::{Follower, Log, Promise, Redriver, Tasks};
 
 /// Says that a part is ready, or what it waits for.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -19,6 +19,8 @@ pub struct Site {
     pub checks: Vec<(&'static str, Check)>,
     pub started: Instant,
     pub log: Log,
+    /// What its acknowledgements stand for, for `/readyz`.
+    pub promise: Promise,
     /// Prefix of the topics.
     pub prefix: String,
     pub prices: Prices,

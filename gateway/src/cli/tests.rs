@@ -18,7 +18,7 @@ use crate::aggregate::Stream;
 use crate::aggregate::tests::{World, prices};
 use crate::config;
 use crate::relay::record::{Kind, View};
-use crate::relay::{self, DeadLetters, Redriver, Topic};
+use crate::relay::{self, DeadLetters, Promise, Redriver, Topic};
 
 struct Gateway {
     world: World,
@@ -57,6 +57,7 @@ async fn gateway() -> Gateway {
         checks,
         started: Instant::now(),
         log: world.log.clone(),
+        promise: Promise::Disk,
         prefix: "kamf".to_owned(),
         prices: prices(),
         upstreams: Arc::new(|| json!([{ "name": "ledger" }])),
@@ -135,7 +136,14 @@ async fn the_admin_listener_answers_clearly() {
     let (status, _, body) = get(address, "/readyz").await;
     assert_eq!(
         (status, serde_json::from_str::<Value>(&body).unwrap()),
-        (503, json!({ "ready": false, "not_ready": [{ "part": "test", "why": "told to" }] }))
+        (
+            503,
+            json!({
+                "ready": false,
+                "not_ready": [{ "part": "test", "why": "told to" }],
+                "promise": Promise::Disk.to_string(),
+            })
+        )
     );
     let (status, _, body) = get(address, "/api/status").await;
     let body: Value = serde_json::from_str(&body).unwrap();

@@ -4,13 +4,16 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResourceResult, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::promise::Promise;
 use super::topic::Topic;
 use crate::config;
 
@@ -22,6 +25,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Largest record that the gateway writes: a body of the largest size allowed, and its headers.
 const MESSAGE_MAX_BYTES: &str = "10485760";
+
+/// The topics whose records the gateway acknowledges to its clients.
+const PROMISED: [Topic; 2] = [Topic::Requests, Topic::Events];
 
 /// A log that has been reached and whose topics have been checked.
 #[derive(Clone, Debug)]
@@ -86,6 +92,11 @@ impl Log {
         self.partitions
     }
 
+    /// What an acknowledgement of the cluster stands for, as its topics are now.
+    pub async fn promise(&self) -> Result<Promise, LogError> {
+        Ok(Promise::Brokers { copies: self.copies()?, needed: self.needed().await })
+    }
+
     /// First offset of a partition, and the one after its last. Blocks.
     ///
     /// # Errors
@@ -135,9 +146,12 @@ impl Log {
             .iter()
             .map(|topic| {
                 let (cleanup, retention) = topic.retention();
+                let name = self.topic(*topic);
                 let partitions = topic.partitions(settings.partitions);
-                NewTopic::new(self.topic(*topic), partitions, TopicReplication::Fixed(replication))
-                    .set("cleanup.policy", cleanup)
+                let new = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
+                // Of three copies two: one broker may be away, and one that fails then has no record alone.
+                let new = if replication > 2 { new.set("min.insync.replicas", "2") } else { new };
+                new.set("cleanup.policy", cleanup)
                     .set("retention.ms", retention)
                     .set("segment.ms", topic.segment())
                     .set("max.message.bytes", MESSAGE_MAX_BYTES)
@@ -170,6 +184,28 @@ impl Log {
             });
         }
         Ok(i32::try_from(left).unwrap_or(i32::MAX))
+    }
+
+    /// Copies of the partition, of those that the promise rests on, that has fewest.
+    fn copies(&self) -> Result<usize, LogError> {
+        let metadata = self.metadata()?;
+        let ours = PROMISED.map(|topic| self.topic(topic));
+        let topics = metadata.topics().iter().filter(|topic| ours.contains(&topic.name()));
+        let partitions = topics.flat_map(|topic| topic.partitions());
+        Ok(partitions.map(|partition| partition.replicas().len()).min().unwrap_or_default())
+    }
+
+    /// `min.insync.replicas` of the topic that has the lowest; none when the cluster does not say.
+    async fn needed(&self) -> Option<usize> {
+        let admin: AdminClient<DefaultClientContext> = self.client.create().ok()?;
+        let topics = PROMISED.map(|topic| ResourceSpecifier::Topic(self.topic(topic)));
+        let options = AdminOptions::new().request_timeout(Some(CONNECT));
+        let described = admin.describe_configs(&topics, &options).await.ok()?;
+        let needed = |described: ConfigResourceResult| {
+            let described = described.ok()?;
+            described.get("min.insync.replicas")?.value.as_ref()?.parse::<usize>().ok()
+        };
+        described.into_iter().map(needed).min()?
     }
 
     fn metadata(&self) -> Result<Metadata, LogError> {

@@ -6,11 +6,12 @@ use anyhow::anyhow;
 use kamf_broker::{Broker, Health, Options, StartError};
 
 use crate::config;
-use crate::relay::Log;
+use crate::relay::{Log, Promise};
 
 /// A log that has been reached.
 pub(super) struct Store {
     log: Log,
+    pub(super) promise: Promise,
     embedded: Option<Arc<Mutex<Option<Broker>>>>,
 }
 
@@ -21,7 +22,13 @@ pub(super) type HealthCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub(super) async fn open(settings: &config::Log) -> anyhow::Result<Store> {
     if !settings.brokers.is_empty() {
         let log = Log::connect(settings, &settings.brokers.join(",")).await?;
-        return Ok(Store { log, embedded: None });
+        let promise = log.promise().await?;
+        if promise.survives_a_loss() {
+            tracing::info!("the log: {promise}");
+        } else {
+            tracing::warn!("the log: {promise}");
+        }
+        return Ok(Store { log, promise, embedded: None });
     }
     let options = Options { listen: settings.listen, ..Options::new(settings.directory.clone()) };
     let broker = tokio::task::spawn_blocking(move || Broker::start(options))
@@ -30,7 +37,9 @@ pub(super) async fn open(settings: &config::Log) -> anyhow::Result<Store> {
     let address = broker.address().to_string();
     tracing::info!(%address, directory = %settings.directory.display(), "the embedded log is open");
     let log = Log::connect(settings, &address).await?;
-    Ok(Store { log, embedded: Some(Arc::new(Mutex::new(Some(broker)))) })
+    let promise = Promise::Disk;
+    tracing::info!("the log: {promise}");
+    Ok(Store { log, promise, embedded: Some(Arc::new(Mutex::new(Some(broker)))) })
 }
 
 /// Why the embedded log did not start, in the words of the configuration.

@@ -198,6 +198,7 @@ fn site(
         checks: vec![("log", store.health()), ("stream", Arc::new(move || ready.ready()))],
         started,
         log: store.log().clone(),
+        promise: store.promise,
         prefix: config.log.prefix.clone(),
         prices: config.prices.clone(),
         upstreams: Arc::new(move || health::of(&upstreams.health())),
