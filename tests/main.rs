@@ -21,6 +21,7 @@ mod demo;
 mod edge;
 mod faithful;
 mod faults;
+mod idempotency;
 mod kafka;
 mod readers;
 mod recount;

@@ -100,6 +100,7 @@ reasons! {
     UnknownSession       "unknown_session"      Refused   404   -32600  -32001  -32600 "A session that never was, has ended, or belongs to someone else.";
     Unauthenticated      "unauthenticated"      Refused   401   -31401  -31401  -31401 "No credential, or none that holds.";
     Forbidden            "forbidden"            Refused   403   -31403  -31403  -31403 "Policy denies it.";
+    KeyReused            "key_reused"           Refused   422   -31422  -31422  -31422 "The idempotency key was used before, with something else to ask for.";
     RateLimited          "rate_limited"         Refused   429   -31429  -31429  -31429 "Over the caller's rate for this agent.";
     Overloaded           "overloaded"           Refused   503   -31503  -31503  -31503 "The gateway holds as much as it may.";
     ShuttingDown         "shutting_down"        Refused   503   -31503  -31503  -31503 "The gateway is draining.";
@@ -157,6 +158,7 @@ impl Reason {
             (
                 Dialect::McpLegacy,
                 Self::Forbidden
+                | Self::KeyReused
                 | Self::RateLimited
                 | Self::UpstreamUnreachable
                 | Self::UpstreamBroken

@@ -100,6 +100,8 @@ impl World {
             redrives: None,
             sequence: 0,
             epoch: None,
+            idempotency: None,
+            replay_of: None,
             lines: false,
             end: None,
         };

@@ -45,6 +45,8 @@ pub struct Route {
     pub mode: Mode,
     /// Its calls may be repeated although it may have acted on them already.
     pub idempotent: bool,
+    /// A2A sends with the same `messageId` and content are one: as if it were an idempotency key.
+    pub message_ids: bool,
     /// Its word for a tool (`idempotentHint`, `readOnlyHint`) counts as `idempotent`.
     pub trusted: bool,
     pub retry: Retry,
@@ -60,6 +62,7 @@ impl Default for Route {
         Self {
             mode: Mode::Relay,
             idempotent: false,
+            message_ids: false,
             trusted: false,
             retry: Retry::default(),
             concurrency: 1_000,
@@ -146,6 +149,7 @@ fn read_route(field: &Field<'_>, default: Route) -> Option<Route> {
         let mut route = default;
         group.set("mode", &mut route.mode, mode);
         group.set("idempotent", &mut route.idempotent, Field::flag);
+        group.set("message_ids", &mut route.message_ids, Field::flag);
         group.set("trusted", &mut route.trusted, Field::flag);
         read_limits(group, &mut route);
         route

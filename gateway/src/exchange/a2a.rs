@@ -9,7 +9,7 @@ use hyper::{Request, Response};
 use super::door::{self, Brief, Route};
 use super::relayed::Pending;
 use super::respond::Refused;
-use super::{Front, direct, relayed, resume, subscribe, tasks};
+use super::{Front, direct, idempotency, relayed, resume, subscribe, tasks};
 use crate::edge::Body;
 use crate::message::{Dialect, Mode, Name, Operation};
 use crate::outcome::Reason;
@@ -39,10 +39,20 @@ pub(super) async fn post(front: &Front, agent: &str, request: Request<Incoming>)
         Ok(parsed) => parsed,
         Err(rejected) => return door::turn_away(gateway, &rejected.into()),
     };
-    let key = parsed.task_id().or(parsed.context_id()).map(str::to_owned);
+    let settings = gateway.delivery.route(agent);
+    let keyed = idempotency::asked(&parts.headers, &parsed, &principal, agent, settings.message_ids);
+    let idempotency = match keyed {
+        Ok(asked) => asked,
+        Err(refused) => return door::turn_away(gateway, &refused),
+    };
+    let named = parsed.task_id().or(parsed.context_id());
+    // What has a key is told apart by the owner of its partition, in the order of the log.
+    let key = named.or(idempotency.as_ref().map(|asked| asked.key.as_str())).map(str::to_owned);
+    let mode = front.mode(agent, parsed.operation);
     let route = Route {
         partition: gateway.intake.partition(key.as_deref(), SystemTime::now()),
-        mode: front.mode(agent, parsed.operation),
+        mode: if idempotency.is_some() && mode == Mode::Direct { Mode::Relay } else { mode },
+        idempotency,
         repeatable: gateway.delivery.route(agent).idempotent,
         key,
         tool: None,

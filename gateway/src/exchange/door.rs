@@ -15,7 +15,7 @@ use crate::message::{Dialect, Mode, Name, Operation, RelayId, Trace};
 use crate::outcome::Reason;
 use crate::policy::{Decision, Principal};
 use crate::protocol::Parsed;
-use crate::relay::Admitted;
+use crate::relay::{Admitted, Asked};
 
 /// Who calls; refused before anything else is looked at.
 pub(super) fn authenticate(
@@ -68,6 +68,7 @@ pub(super) struct Route<'a> {
     pub(super) key: Option<String>,
     /// Where its records go.
     pub(super) partition: i32,
+    pub(super) idempotency: Option<Asked>,
     pub(super) total: std::time::Duration,
     pub(super) headers: &'a HeaderMap,
 }
@@ -111,6 +112,7 @@ pub(super) fn admit(
         redrives: None,
         key: route.key,
         partition: route.partition,
+        idempotency: route.idempotency,
         policies: decision.map_or_else(|| "".into(), |decision| decision.policies.clone()),
         at,
         deadline: at + route.total,

@@ -9,6 +9,7 @@ mod caller;
 mod card;
 mod direct;
 mod door;
+mod idempotency;
 mod mcp;
 mod metrics;
 mod path;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper::Response;
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::Notify;
 
 use super::metrics::Ending;
@@ -17,6 +18,9 @@ use crate::message::{Dialect, Operation};
 use crate::outcome::Reason;
 use crate::protocol::RawId;
 use crate::relay::{Accepted, Admitted, Position, Reply, Waiting};
+
+/// Says that the answer is that of an earlier request with the same key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What the gateway itself may take beyond the deadline of a call until its end is on the log.
 const GRACE: Duration = Duration::from_secs(5);
@@ -55,7 +59,9 @@ pub(super) async fn run(front: &Front, pending: Pending, mut ending: Ending) -> 
     }
     // Whatever becomes of it lies behind.
     let before = gateway.intake.deliveries.replies.position(admitted.partition) - 1;
-    let at_once = gate.is_some_and(|gate| gate.is_free());
+    // Which request of a key is the first, the owner of its partition says when it reads it.
+    let keyed = admitted.idempotency.is_some();
+    let at_once = !keyed && gate.is_some_and(|gate| gate.is_free());
     let waiting = match gateway.intake.accept(&admitted, &pending.body, at_once).await {
         Ok(Accepted { waiting, claim }) => {
             if let Some(claim) = claim {
@@ -95,7 +101,9 @@ async fn answer(front: &Front, pending: Pending, mut wait: Wait) -> Response<Bod
         _ => CALL_HEAD,
     };
     let first = match tokio::time::timeout(patience.min(until), wait.waiting.next()).await {
-        Ok(Some(Reply::End { reason, body, .. })) => return end(&pending, wait, reason, body),
+        Ok(Some(Reply::End { reason, body, replayed, .. })) => {
+            return end(&pending, wait, (reason, replayed), body);
+        }
         Ok(Some(event @ Reply::Event { .. })) if pending.streams => Some(event),
         Err(_) if pending.streams && patience < until => None,
         Ok(Some(Reply::Event { .. })) => return skip_to_end(pending, wait).await,
@@ -121,7 +129,9 @@ async fn skip_to_end(pending: Pending, mut wait: Wait) -> Response<Body> {
     loop {
         match tokio::time::timeout(until, wait.waiting.next()).await {
             Ok(Some(Reply::Event { .. })) => {}
-            Ok(Some(Reply::End { reason, body, .. })) => return end(&pending, wait, reason, body),
+            Ok(Some(Reply::End { reason, body, replayed, .. })) => {
+                return end(&pending, wait, (reason, replayed), body);
+            }
             Ok(None) | Err(_) => {
                 wait.ending.set(Reason::UpstreamTimeout);
                 wait.guard.keep();
@@ -135,11 +145,14 @@ async fn skip_to_end(pending: Pending, mut wait: Wait) -> Response<Body> {
     }
 }
 
-fn end(pending: &Pending, wait: Wait, reason: Reason, body: Bytes) -> Response<Body> {
+fn end(pending: &Pending, wait: Wait, (reason, replayed): (Reason, bool), body: Bytes) -> Response<Body> {
     wait.guard.keep();
     wait.ending.finish(reason);
     let status = respond::status(reason, pending.admitted.dialect);
     let mut response = respond::json(status, body, Some(pending.admitted.id));
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
     if let Some(seconds) = reason.retry_after() {
         response.headers_mut().insert(hyper::header::RETRY_AFTER, seconds.into());
     }
@@ -172,7 +185,7 @@ fn events(
             Some(Reply::Event { position, sequence, body }) => {
                 Some((sse::item(id(position, sequence), body), (Some(wait), None, admitted, bound)))
             }
-            Some(Reply::End { position, reason, body }) => {
+            Some(Reply::End { position, reason, body, .. }) => {
                 wait.guard.keep();
                 wait.ending.finish(reason);
                 sse::last(admitted.dialect, reason, id(position, 0), body)

@@ -77,7 +77,7 @@ pub(super) fn rest(
                 let item = sse::item(Some(bound.write(at)), named(body, id.as_ref()));
                 Some((item, Some((following, at, bound, id))))
             }
-            Some(Reply::End { position, reason, body }) => {
+            Some(Reply::End { position, reason, body, .. }) => {
                 at.position = position;
                 let body = if body.is_empty() { body } else { named(body, id.as_ref()) };
                 sse::last(dialect, reason, Some(bound.write(at)), body).map(|item| (item, None))

@@ -6,6 +6,15 @@ use super::record::{End, Fields, Kind, View};
 use crate::message::{Dialect, Mode, Name, Operation, RelayId, Trace};
 use crate::outcome::Reason;
 
+/// What a request with an idempotency key is known by, as hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Hash of the key, and of the caller, agent and method that it holds for.
+    pub key: String,
+    /// Hash of what is asked for.
+    pub body: String,
+}
+
 /// A request that policy let through, without its body.
 #[derive(Clone, Debug)]
 pub struct Admitted {
@@ -27,6 +36,7 @@ pub struct Admitted {
     pub key: Option<String>,
     /// Where its records go, in both topics.
     pub partition: i32,
+    pub idempotency: Option<Asked>,
     pub policies: Name,
     pub at: SystemTime,
     pub deadline: SystemTime,
@@ -63,6 +73,8 @@ impl Admitted {
             redrives: self.redrives.filter(|_| kind == Kind::Request),
             sequence: 0,
             epoch: None,
+            idempotency: self.idempotency.as_ref().map(|asked| (asked.key.as_str(), asked.body.as_str())),
+            replay_of: None,
             lines: false,
             end: None,
         }
@@ -103,6 +115,9 @@ impl Admitted {
             redrives: fields.redrives,
             key: fields.key.map(str::to_owned),
             partition: view.partition,
+            idempotency: fields
+                .idempotency
+                .map(|(key, body)| Asked { key: key.to_owned(), body: body.to_owned() }),
             policies: fields.policies.unwrap_or_default().into(),
             at: fields.time,
             deadline: fields.deadline.unwrap_or(fields.time + Duration::from_secs(60)),
@@ -132,6 +147,7 @@ pub(super) mod tests {
             redrives: None,
             key: None,
             partition: 0,
+            idempotency: None,
             policies: "".into(),
             at: SystemTime::UNIX_EPOCH,
             deadline: SystemTime::UNIX_EPOCH + Duration::from_secs(60),

@@ -81,6 +81,9 @@ impl Failure {
     pub fn plain(reason: Reason) -> Self {
         let message = match reason {
             Reason::UpstreamTimeout => "the upstream did not answer before the deadline; it may have acted",
+            Reason::KeyReused => {
+                "the idempotency key was used before with something else to ask for; use a new key"
+            }
             Reason::Lost => "the gateway stopped during this call; the upstream may have acted",
             Reason::Cancelled => "cancelled",
             Reason::LogUnavailable => {

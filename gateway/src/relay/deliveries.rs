@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::admitted::Admitted;
 use super::appender::Appender;
 use super::caller::Caller;
 use super::deadletters::DeadLetters;
 use super::delivery::Input;
 use super::drive::{Firm, Job, drive};
+use super::follow::Follower;
+use super::idempotency::First;
 use super::metrics::Metrics;
 use super::ownership::Ownership;
+use super::replay::Replay;
 use super::replies::Replies;
 use crate::message::RelayId;
 
@@ -71,7 +75,7 @@ impl Deliveries {
         let id = job.admitted.id;
         self.running().insert(id, Arc::clone(&job.cancel));
         self.metrics.deliveries.inc();
-        Claim { deliveries: Arc::clone(self), id, job: Some(job), taken, _room: room }
+        Claim { deliveries: Arc::clone(self), id, job, taken, _room: room }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<RelayId, Arc<Notify>>> {
@@ -83,15 +87,38 @@ impl Deliveries {
 pub struct Claim {
     deliveries: Arc<Deliveries>,
     id: RelayId,
-    job: Option<Job>,
+    job: Job,
     taken: Input,
     _room: OwnedSemaphorePermit,
 }
 
 impl Claim {
+    /// The request, until it is carried out.
+    pub(super) fn admitted(&self) -> &Arc<Admitted> {
+        &self.job.admitted
+    }
+
+    pub(super) fn epoch(&self) -> i64 {
+        self.job.epoch
+    }
+
+    pub(super) fn replies(&self) -> &Arc<Replies> {
+        &self.deliveries.replies
+    }
+
+    /// Gives the request the answer of `first`, or refuses it when it asks for something else.
+    pub(super) async fn replay<C: Caller>(self, first: &First, follower: &Arc<Follower>, caller: &C) {
+        let (partition, epoch) = (self.job.admitted.partition, self.job.epoch);
+        let appender = &*self.deliveries.appender;
+        let owned = || self.deliveries.ownership.since(partition, epoch, |_| ()).is_some();
+        let Input::Taken { history, .. } = self.taken else { return };
+        Replay { appender, caller, job: &self.job, first, owned }.run(follower, history.sequence).await;
+        self.deliveries.ownership.since(partition, epoch, |owned| owned.tracker.finish(self.job.offset));
+    }
+
     /// Carries the request to its terminal record.
-    pub async fn deliver<C: Caller>(mut self, caller: &C) {
-        let Some(job) = self.job.take() else { return };
+    pub async fn deliver<C: Caller>(self, caller: &C) {
+        let job = self.job.clone();
         let (partition, offset, epoch) = (job.admitted.partition, job.offset, job.epoch);
         let ground = Firm { appender: &self.deliveries.appender, letters: &self.deliveries.letters };
         drive(&ground, caller, job, self.taken).await;

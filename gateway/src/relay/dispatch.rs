@@ -23,6 +23,7 @@ use super::deadletters::Place;
 use super::deliveries::Deliveries;
 use super::delivery::{History, Input};
 use super::drive::Job;
+use super::idempotency::Idempotency;
 use super::ownership::{Owned, Ownership};
 use super::record::{Kind, View, is_direct_request};
 use super::recover::{Recovered, recover};
@@ -44,6 +45,7 @@ pub struct Dispatcher<C> {
     pub deliveries: Arc<Deliveries>,
     pub caller: Arc<C>,
     pub abandoned: Arc<Abandoned>,
+    pub idempotency: Arc<Idempotency>,
     /// Set once the group has given this member its partitions.
     pub joined: Arc<AtomicBool>,
 }
@@ -189,6 +191,7 @@ impl<C: Caller> Dispatcher<C> {
         if self.deliveries.ownership.since(view.partition, epoch, take).is_none() {
             return;
         }
+        let first = self.idempotency.first_or_duplicate(&admitted, self.position(view.partition));
         let Some(room) = self.deliveries.room().await else { return };
         let taken = Input::Taken {
             history,
@@ -201,8 +204,13 @@ impl<C: Caller> Dispatcher<C> {
         let job =
             Job { admitted: Arc::new(admitted), body, offset: view.offset, epoch, cancel: Arc::default() };
         let claim = self.deliveries.claim(job, taken, room);
-        let caller = Arc::clone(&self.caller);
-        tokio::spawn(async move { claim.deliver(&*caller).await });
+        let (caller, idempotency) = (Arc::clone(&self.caller), Arc::clone(&self.idempotency));
+        tokio::spawn(async move {
+            match first {
+                Some(first) => idempotency.deliver(claim, first, &*caller).await,
+                None => claim.deliver(&*caller).await,
+            }
+        });
     }
 
     /// A record that nobody can read holds up nothing: it is finished when its letter is written.

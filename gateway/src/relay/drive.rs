@@ -66,6 +66,7 @@ impl Ground for Firm<'_> {
 }
 
 /// Everything that one delivery works on.
+#[derive(Clone)]
 pub(super) struct Job {
     pub(super) admitted: Arc<Admitted>,
     pub(super) body: Bytes,
@@ -265,7 +266,7 @@ impl<'a, G: Ground, C: Caller> Run<'a, G, C> {
         let admitted = Arc::clone(&self.job.admitted);
         let ending = admitted.ending(Kind::Terminal, self.ground.now(), reason, told);
         let fields = Fields { attempt: self.attempt, ..ending };
-        let word = Word::Reply(admitted.id, Said::End { reason, body: body.clone() });
+        let word = Word::Reply(admitted.id, Said::End { reason, body: body.clone(), replayed: false });
         let fate = self.put(fields, &body, word).await;
         self.appended(fate)
     }

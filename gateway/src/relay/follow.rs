@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -111,6 +111,31 @@ impl Follower {
         let ask = move || follower.log.extent(&follower.asking, Topic::Events, partition, ASK);
         let (low, high) = tokio::task::spawn_blocking(ask).await.map_err(|_| FollowError::Slow)??;
         Ok(low..high)
+    }
+
+    /// The offsets of `partition` of what was written at or after `time`.
+    ///
+    /// # Errors
+    /// See [`FollowError`].
+    pub async fn since(
+        self: &Arc<Self>,
+        partition: i32,
+        time: SystemTime,
+    ) -> Result<Range<i64>, FollowError> {
+        let Range { start, end } = self.extent(partition).await?;
+        let follower = Arc::clone(self);
+        let millis = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let ask = move || {
+            let topic = follower.log.topic(Topic::Events);
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Offset(i64::try_from(millis).unwrap_or(0)))?;
+            let found = follower.asking.offsets_for_times(list, ASK)?;
+            Ok::<_, KafkaError>(found.find_partition(topic, partition).map(|element| element.offset()))
+        };
+        match tokio::task::spawn_blocking(ask).await.map_err(|_| FollowError::Slow)?? {
+            Some(Offset::Offset(offset)) => Ok(offset.clamp(start, end)..end),
+            _ => Ok(end..end),
+        }
     }
 
     /// Shows `visit` every event of `partition` in `range` that counts, for as long as it wants more, at most for

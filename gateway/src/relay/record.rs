@@ -117,6 +117,10 @@ pub struct Fields<'a> {
     pub sequence: u32,
     /// The epoch of the partition's owner that wrote the record; of a request: that accepted it and called at once.
     pub epoch: Option<i64>,
+    /// Hashes of an idempotency key, with all that it holds for, and of what was asked with it.
+    pub idempotency: Option<(&'a str, &'a str)>,
+    /// The exchange whose answer this one was given.
+    pub replay_of: Option<RelayId>,
     /// The value is several messages, a line each (`content-type` is `application/jsonl`).
     pub lines: bool,
     /// For [`Kind::Terminal`] and [`Kind::Refusal`].
@@ -183,6 +187,13 @@ impl Draft {
         }
         if let Some(epoch) = fields.epoch {
             headers.put("kamf_epoch", &epoch.to_string());
+        }
+        if let Some((key, body)) = fields.idempotency {
+            headers.put("kamf_idempotency_key", key);
+            headers.put("kamf_idempotency_body", body);
+        }
+        if let Some(first) = fields.replay_of {
+            headers.put("kamf_replay_of", &first.to_string());
         }
         if let Some(end) = fields.end {
             headers.put("kamf_state", end.state.as_str());
@@ -302,6 +313,9 @@ struct Raw<'m> {
     redrives: Option<RelayId>,
     sequence: u32,
     epoch: Option<i64>,
+    idempotency_key: Option<&'m str>,
+    idempotency_body: &'m str,
+    replay_of: Option<RelayId>,
     lines: bool,
     state: Option<State>,
     reason: Option<Reason>,
@@ -335,6 +349,9 @@ impl<'m> Raw<'m> {
             "kamf_redrives" => self.redrives = RelayId::parse(text),
             "kamf_sequence" => self.sequence = text.parse().unwrap_or_default(),
             "kamf_epoch" => self.epoch = text.parse().ok(),
+            "kamf_idempotency_key" => self.idempotency_key = Some(text),
+            "kamf_idempotency_body" => self.idempotency_body = text,
+            "kamf_replay_of" => self.replay_of = RelayId::parse(text),
             "content-type" => self.lines = value == b"application/jsonl",
             "kamf_state" => self.state = State::parse(text),
             "kamf_reason" => self.reason = Reason::parse(text),
@@ -383,6 +400,8 @@ impl<'m> Raw<'m> {
             redrives: self.redrives,
             sequence: self.sequence,
             epoch: self.epoch,
+            idempotency: self.idempotency_key.map(|key| (key, self.idempotency_body)),
+            replay_of: self.replay_of,
             lines: self.lines,
             end,
         })
@@ -422,6 +441,8 @@ mod tests {
             redrives: Some(RelayId::generate()),
             sequence: 3,
             epoch: Some(41),
+            idempotency: Some(("k", "b")),
+            replay_of: Some(RelayId::generate()),
             lines: false,
             end: Some(End {
                 state: State::Completed,

@@ -37,7 +37,13 @@ pub enum Reply {
     /// A message of a stream.
     Event { position: Position, sequence: u32, body: Bytes },
     /// The end; `body` is the answer, empty after a stream that said everything.
-    End { position: Position, reason: Reason, body: Bytes },
+    End {
+        position: Position,
+        reason: Reason,
+        body: Bytes,
+        /// It is the answer of an earlier request with the same idempotency key.
+        replayed: bool,
+    },
 }
 
 /// What an own event has to tell once it is on the log and counts.
@@ -53,7 +59,7 @@ pub(super) enum Word {
 #[derive(Debug)]
 pub(super) enum Said {
     Event { sequence: u32, body: Bytes },
-    End { reason: Reason, body: Bytes },
+    End { reason: Reason, body: Bytes, replayed: bool },
 }
 
 impl Reply {
@@ -69,7 +75,7 @@ impl Said {
     fn at(self, position: Position) -> Reply {
         match self {
             Self::Event { sequence, body } => Reply::Event { position, sequence, body },
-            Self::End { reason, body } => Reply::End { position, reason, body },
+            Self::End { reason, body, replayed } => Reply::End { position, reason, body, replayed },
         }
     }
 }
@@ -244,7 +250,8 @@ pub(super) fn reply(view: &View<'_>) -> Option<Reply> {
     match view.fields.kind {
         Kind::Event => Some(Reply::Event { position, sequence: view.fields.sequence, body: body() }),
         Kind::Terminal => {
-            view.fields.end.map(|end| Reply::End { position, reason: end.reason, body: body() })
+            let replayed = view.fields.replay_of.is_some();
+            view.fields.end.map(|end| Reply::End { position, reason: end.reason, body: body(), replayed })
         }
         _ => None,
     }

@@ -17,8 +17,8 @@ use crate::exchange::{self, Cache, Front, Gateway, Positions, Sessions, Upstream
 use crate::policy::{Authenticator, Policies, RateLimiter};
 use crate::protocol::ReadLimits;
 use crate::relay::{
-    self, Appender, DeadLetters, Deliveries, Dispatcher, Follower, Intake, Ownership, Redriver, Replies,
-    Tasks,
+    self, Appender, DeadLetters, Deliveries, Dispatcher, Follower, Idempotency, Intake, Ownership, Redriver,
+    Replies, Tasks,
 };
 use crate::schema::Schemas;
 use crate::upstream::{self, Upstreams};
@@ -57,6 +57,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
             delivery: config.delivery.clone(),
         }),
         abandoned: Arc::clone(&relay.intake.abandoned),
+        idempotency: Arc::new(Idempotency::new(Arc::clone(&relay.follower))),
         joined: Arc::clone(&joined),
     };
     let halt = Arc::new(Notify::new());

@@ -40,6 +40,8 @@ fn fields(kind: Kind, id: RelayId) -> Fields<'static> {
         redrives: None,
         sequence: 0,
         epoch: None,
+        idempotency: None,
+        replay_of: None,
         lines: false,
         end: ends.then_some(end),
     }

@@ -16,7 +16,7 @@ use crate::exchange::a2a::too_fast;
 use crate::exchange::door::{self, Route};
 use crate::exchange::relayed::Pending;
 use crate::exchange::respond::Refused;
-use crate::exchange::{direct, relayed};
+use crate::exchange::{direct, idempotency, relayed};
 use crate::message::{Dialect, Mode, Name};
 use crate::outcome::Reason;
 use crate::policy::{Denied, Resource};
@@ -42,13 +42,21 @@ pub(super) async fn run(visit: &Visit<'_>, checked: Checked, headers: &McpHeader
         return door::turn_away(gateway, &too_fast(&checked, &limited));
     }
     let total = gateway.servers.get(&server).copied().unwrap_or_default().total;
+    let asked = match idempotency::asked(visit.headers, &checked, &visit.principal, &server, false) {
+        Ok(asked) => asked,
+        Err(refused) => return door::turn_away(gateway, &refused),
+    };
+    // A key holds for the caller, whatever the session.
+    let key = asked.as_ref().map(|asked| asked.key.clone()).or_else(|| visit.session.clone());
+    let mode = visit.front.mode(&server, checked.operation);
     let route = || Route {
         agent: server.clone(),
         tool: Some(tool.name.clone()),
-        mode: visit.front.mode(&server, checked.operation),
+        mode: if asked.is_some() && mode == Mode::Direct { Mode::Relay } else { mode },
+        idempotency: asked.clone(),
         repeatable: may_repeat(&gateway.delivery.route(&server), tool),
-        key: visit.session.clone(),
-        partition: gateway.intake.partition(visit.session.as_deref(), SystemTime::now()),
+        key: key.clone(),
+        partition: gateway.intake.partition(key.as_deref(), SystemTime::now()),
         total,
         headers: visit.headers,
     };

@@ -236,6 +236,7 @@ impl Visit<'_> {
             tool: parsed.and_then(Parsed::tool_name).map(Into::into),
             mode: Mode::Direct,
             repeatable: false,
+            idempotency: None,
             key: self.session.clone(),
             partition: self
                 .front

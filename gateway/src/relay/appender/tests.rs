@@ -81,6 +81,8 @@ impl Bench {
             redrives: None,
             sequence: 0,
             epoch: None,
+            idempotency: None,
+            replay_of: None,
             lines: false,
             end: None,
         };

@@ -111,5 +111,6 @@ impl Redriver {
 /// The same request, accepted `now`, with as much time as it had.
 fn again(old: Admitted, now: SystemTime) -> Admitted {
     let time = old.deadline.duration_since(old.at).unwrap_or_default();
-    Admitted { redrives: Some(old.id), at: now, deadline: now + time, ..old }
+    // Its key would only bring back the answer that it had.
+    Admitted { redrives: Some(old.id), idempotency: None, at: now, deadline: now + time, ..old }
 }
