@@ -50,8 +50,11 @@ pub struct Idempotency {
     follower: Arc<Follower>,
     live: Mutex<Keys>,
     /// By partition: what the events said when its epoch began.
-    past: Mutex<HashMap<i32, (i64, Arc<OnceCell<Keys>>)>>,
+    past: Mutex<HashMap<i32, Past>>,
 }
+
+/// The epoch, and what was before it once it has been read.
+type Past = (i64, Arc<OnceCell<Keys>>);
 
 /// Firsts by the hash of their key; the oldest are forgotten.
 #[derive(Debug, Default)]
