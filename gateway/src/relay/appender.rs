@@ -150,7 +150,8 @@ impl Appender {
     pub(super) async fn append_epoch(&self, partition: i32) -> Result<Position, AppendError> {
         let id = RelayId::generate();
         let (sender, receiver) = oneshot::channel();
-        let ticket = Ticket::new(Topic::Events, Some(sender), None, self.permit().await?);
+        let mut ticket = Ticket::new(Topic::Events, Some(sender), None, self.permit().await?);
+        ticket.epoch = true;
         let headers = Draft::epoch(id, SystemTime::now()).headers;
         self.send(partition, &id.to_string(), headers, &[], ticket)?;
         let fate = tokio::time::timeout(self.acknowledge, receiver).await;
@@ -350,6 +351,8 @@ struct Ticket {
     topic: Topic,
     /// The epoch under which an event was written, and what is to be told when it counts.
     word: Option<(i64, Word)>,
+    /// It begins an epoch.
+    epoch: bool,
     waiter: Option<oneshot::Sender<Result<Position, AppendError>>>,
     since: Instant,
     _permit: OwnedSemaphorePermit,
@@ -362,7 +365,7 @@ impl Ticket {
         word: Option<(i64, Word)>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { topic, word, waiter, since: Instant::now(), _permit: permit }
+        Self { topic, word, epoch: false, waiter, since: Instant::now(), _permit: permit }
     }
 }
 
@@ -378,7 +381,11 @@ impl Acknowledgements {
     /// What this replica wrote needs no reading back.
     fn tell(&self, position: Position, ticket: &mut Ticket) {
         match ticket.topic {
-            Topic::Events => self.listeners.replies.acknowledged(position, ticket.word.take()),
+            Topic::Events => {
+                let word =
+                    if ticket.epoch { Some((position.offset, Word::Epoch)) } else { ticket.word.take() };
+                self.listeners.replies.acknowledged(position, word);
+            }
             // Of what nobody waits for, a direct exchange, the dispatcher wants nothing.
             Topic::Requests if ticket.waiter.is_none() => {
                 let pass = |owned: &mut Owned| owned.tracker.pass_ahead(position.offset);

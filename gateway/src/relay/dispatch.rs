@@ -110,8 +110,11 @@ impl<C: Caller> Dispatcher<C> {
     /// Takes partitions over: begins an epoch in each and reads what its last owner left.
     async fn take_over(&self, partitions: Vec<i32>) {
         for partition in partitions {
-            let owned = self.begin(partition).await;
-            self.deliveries.ownership.assign(partition, owned);
+            // It may have been taken away again while others were read; an epoch here would then fence its owner.
+            if self.deliveries.ownership.is_given(partition) {
+                let owned = self.begin(partition).await;
+                self.deliveries.ownership.assign(partition, owned);
+            }
         }
         self.joined.store(true, Ordering::Release);
     }
@@ -131,7 +134,6 @@ impl<C: Caller> Dispatcher<C> {
 
     async fn appended_epoch(&self, partition: i32) -> anyhow::Result<(i64, Recovered)> {
         let position = self.deliveries.appender.append_epoch(partition).await?;
-        self.deliveries.replies.began(position);
         let log = self.deliveries.appender.log().clone();
         let caller = Arc::clone(&self.caller);
         let reading = move || recover(&log, GROUP, partition, |view| caller.found(view));
@@ -284,7 +286,7 @@ impl Partitions {
             self.commit(consumer, CommitMode::Sync);
         }
         for partition in partitions {
-            ownership.lose(*partition);
+            ownership.take_back(*partition);
         }
     }
 }
@@ -294,8 +296,12 @@ impl ClientContext for Partitions {}
 impl ConsumerContext for Partitions {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
-            // The receiver lives as long as the consumer.
-            Rebalance::Assign(list) => drop(self.assigned.send(numbers(list))),
+            Rebalance::Assign(list) => {
+                let partitions = numbers(list);
+                partitions.iter().for_each(|partition| self.deliveries.ownership.give(*partition));
+                // The receiver lives as long as the consumer.
+                drop(self.assigned.send(partitions));
+            }
             Rebalance::Revoke(list) => self.give_up(consumer, &numbers(list)),
             Rebalance::Error(error) => tracing::warn!(%error, "sharing out the partitions failed"),
         }

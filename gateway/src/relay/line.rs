@@ -57,7 +57,7 @@ impl<T> Line<T> {
         self.known = offset;
         while let Some(entry) = self.ahead.first_entry().filter(|entry| *entry.key() <= offset) {
             if let Some((epoch, word)) = entry.remove()
-                && epoch >= self.epoch
+                && self.admits(Some(epoch))
             {
                 passed(word);
             }
@@ -71,9 +71,11 @@ impl<T> Line<T> {
         self.close(tell);
     }
 
-    /// An event of `epoch` is known; what is older counts for nothing.
-    pub(super) fn raise(&mut self, epoch: i64) {
+    /// The next event was written under `epoch`: whether it counts. What is older than the newest one does not.
+    pub(super) fn admits(&mut self, epoch: Option<i64>) -> bool {
+        let Some(epoch) = epoch else { return true };
         self.epoch = self.epoch.max(epoch);
+        self.epoch == epoch
     }
 
     fn close(&mut self, mut tell: impl FnMut(T)) {
@@ -82,9 +84,8 @@ impl<T> Line<T> {
         {
             self.known += 1;
             if let Some((epoch, word)) = entry.remove()
-                && epoch >= self.epoch
+                && self.admits(Some(epoch))
             {
-                self.epoch = epoch;
                 tell(word);
             }
         }
@@ -146,7 +147,7 @@ mod tests {
         let mut line = Line::new(5, true);
         assert!(acknowledge(&mut line, 6, 3).is_empty());
         assert!(line.reach(5, |_| ()));
-        line.raise(5);
+        assert!(line.admits(Some(5)));
         let mut told = Vec::new();
         line.read(5, |word| told.push(word));
         assert!(told.is_empty(), "the gap held another replica's epoch record");
@@ -161,6 +162,18 @@ mod tests {
         assert!(acknowledge(&mut line, 6, 0).is_empty());
         assert_eq!(read(&mut line, 5), (true, vec![-5]));
         assert_eq!(read(&mut line, 6), (true, vec![-6]));
+    }
+
+    #[test]
+    fn an_own_epoch_counts_from_its_place_on() {
+        let mut line = Line::new(5, true);
+        assert!(acknowledge(&mut line, 6, 2).is_empty());
+        // The epoch record itself, then what was under way under the one before.
+        assert!(acknowledge(&mut line, 7, 7).is_empty());
+        assert!(acknowledge(&mut line, 8, 2).is_empty());
+        assert_eq!(acknowledge(&mut line, 5, 2), [5, 6, 7]);
+        assert!(acknowledge(&mut line, 9, 2).is_empty());
+        assert!(!line.admits(Some(2)), "what another owner of an older epoch wrote");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Ownership {
 
 #[derive(Debug, Default)]
 struct Slot {
+    /// The group has given it to this replica.
+    given: bool,
     owned: Option<Owned>,
     /// Requests on their way to the log that will be claimed.
     entering: usize,
@@ -108,15 +110,35 @@ impl Ownership {
         self.slot(partition)?.owned.as_mut().filter(|owned| owned.epoch == epoch).map(work)
     }
 
-    pub(super) fn assign(&self, partition: i32, owned: Owned) {
+    /// The group gives the partition; it is owned once its past has been read.
+    pub(super) fn give(&self, partition: i32) {
         if let Some(mut slot) = self.slot(partition) {
+            slot.given = true;
+        }
+    }
+
+    /// Whether the group has not taken the partition away again.
+    pub(super) fn is_given(&self, partition: i32) -> bool {
+        self.slot(partition).is_some_and(|slot| slot.given)
+    }
+
+    pub(super) fn assign(&self, partition: i32, owned: Owned) {
+        if let Some(mut slot) = self.slot(partition).filter(|slot| slot.given) {
             slot.owned = Some(owned);
         }
         self.list();
     }
 
-    /// The partition is taken away at once.
-    pub(super) fn lose(&self, partition: i32) {
+    /// The group takes the partition away.
+    pub(super) fn take_back(&self, partition: i32) {
+        if let Some(mut slot) = self.slot(partition) {
+            slot.given = false;
+        }
+        self.lose(partition);
+    }
+
+    /// The partition is another replica's from now on.
+    fn lose(&self, partition: i32) {
         if let Some(mut slot) = self.slot(partition) {
             slot.owned = None;
         }
@@ -203,6 +225,8 @@ mod tests {
 
     fn ownership() -> Arc<Ownership> {
         let ownership = Arc::new(Ownership::new(4, true));
+        ownership.give(1);
+        ownership.give(3);
         ownership.assign(1, Owned::new(10, Recovered::default()));
         ownership.assign(3, Owned::new(11, Recovered::default()));
         ownership
@@ -261,8 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_group_took_away_meanwhile_is_not_owned() {
+        let ownership = ownership();
+        ownership.take_back(1);
+        assert!(!ownership.is_given(1) && ownership.is_given(3));
+        ownership.assign(1, Owned::new(20, Recovered::default()));
+        assert_eq!(ownership.epoch_of(1), None);
+        assert!(ownership.enter(1).is_none());
+    }
+
+    #[test]
     fn without_short_cuts_nothing_is_claimed() {
         let ownership = Arc::new(Ownership::new(1, false));
+        ownership.give(0);
         ownership.assign(0, Owned::new(1, Recovered::default()));
         assert!(ownership.enter(0).is_none());
     }

@@ -15,7 +15,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{mpsc, oneshot};
 
 use super::appender::Position;
-use super::fence::Fence;
 use super::line::Line;
 use super::log::Log;
 use super::metrics::Metrics;
@@ -53,6 +52,8 @@ pub(super) enum Word {
     Reply(RelayId, Said),
     /// To the delivery that may call now.
     Go(oneshot::Sender<()>),
+    /// Nothing: from here on this replica's new epoch counts.
+    Epoch,
 }
 
 /// A reply without its position.
@@ -120,10 +121,9 @@ impl Replies {
 
     /// Reads on until the task is dropped.
     pub async fn run(self: Arc<Self>, consumer: StreamConsumer) {
-        let mut fence = Fence::default();
         loop {
             match consumer.recv().await {
-                Ok(message) => self.hand_over(&message, &mut fence),
+                Ok(message) => self.hand_over(&message),
                 Err(error) => {
                     tracing::warn!(%error, "reading the events failed; trying again");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -158,14 +158,7 @@ impl Replies {
         }
     }
 
-    /// This replica has begun the epoch that starts at `position`.
-    pub(super) fn began(&self, position: Position) {
-        if let Some(mut line) = self.line(position.partition) {
-            line.raise(position.offset);
-        }
-    }
-
-    fn hand_over<M: Message>(&self, message: &M, fence: &mut Fence) {
+    fn hand_over<M: Message>(&self, message: &M) {
         let (partition, offset) = (message.partition(), message.offset());
         let Some(mut line) = self.line(partition) else { return };
         let passed = |(_, word)| {
@@ -177,24 +170,28 @@ impl Replies {
             return;
         }
         if is_epoch(message) {
-            line.raise(offset);
+            line.admits(Some(offset));
             self.ownership.fenced(partition, offset);
-        }
-        match fence.read(message) {
-            None => {}
-            Some(Ok(view)) if self.count.load(Ordering::Acquire) > 0 => {
-                if let Some(reply) = reply(&view) {
-                    self.send(view.fields.id, &reply);
-                }
-            }
-            Some(Ok(_)) => {}
-            Some(Err(_)) => self.metrics.unreadable.inc(),
+        } else {
+            self.read(message, &mut line);
         }
         line.read(offset, |(position, word)| self.tell(position, word));
     }
 
+    fn read<M: Message>(&self, message: &M, line: &mut Line<(Position, Word)>) {
+        let Ok(view) = View::decode(message) else { return self.metrics.unreadable.inc() };
+        // Here the line is the fence: it also knows the epochs that this replica began itself.
+        if !line.admits(view.fields.epoch) || self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        if let Some(reply) = reply(&view) {
+            self.send(view.fields.id, &reply);
+        }
+    }
+
     fn tell(&self, position: Position, word: Word) {
         match word {
+            Word::Epoch => {}
             Word::Reply(id, said) => self.send(id, &said.at(position)),
             // A delivery that was given up does not listen.
             Word::Go(go) => {
