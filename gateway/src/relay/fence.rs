@@ -103,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn half_an_epoch_record_fences_nobody() {
+        let mut fence = Fence::default();
+        assert!(fence.read(&epoch(0, 10)).is_none());
+        let half = OwnedHeaders::new().insert(Header { key: "kamf_kind", value: Some("epoch") });
+        assert!(matches!(fence.read(&message(0, 11, half)), Some(Err(_))));
+        assert!(fence.read(&started(0, 12, Some(10))).is_some(), "still the owner's");
+    }
+
+    #[test]
     fn a_record_of_others_is_an_error() {
         assert!(matches!(Fence::default().read(&message(0, 1, OwnedHeaders::new())), Some(Err(_))));
     }

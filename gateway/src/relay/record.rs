@@ -221,12 +221,15 @@ impl Draft {
     }
 }
 
-/// Whether `message` is an epoch record, told by its first header.
+/// Whether `message` is an epoch record, told by its first headers. Half of one is none: it would take a partition from
+/// its owner and give it to nobody.
 pub(super) fn is_epoch<M: Message>(message: &M) -> bool {
-    message.headers().filter(|headers| headers.count() > 0).is_some_and(|headers| {
-        let header = headers.get(0);
-        header.key == "kamf_kind" && header.value == Some(Kind::Epoch.as_str().as_bytes())
-    })
+    let Some(headers) = message.headers().filter(|headers| headers.count() > 3) else { return false };
+    let value = |at: usize, key: &str| Some(headers.get(at)).filter(|header| header.key == key)?.value;
+    let id = || std::str::from_utf8(value(3, "ce_id")?).ok().and_then(RelayId::parse);
+    value(0, "kamf_kind") == Some(Kind::Epoch.as_str().as_bytes())
+        && value(1, "kamf_v") == Some(VERSION.as_bytes())
+        && id().is_some()
 }
 
 struct Writer(OwnedHeaders);
