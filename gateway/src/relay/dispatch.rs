@@ -85,7 +85,10 @@ impl<C: Caller> Joined<C> {
                 biased;
                 () = stop.notified() => break,
                 Some(partitions) = self.assigned.recv() => dispatcher.take_over(partitions).await,
-                _ = commit.tick() => self.consumer.context().commit(&self.consumer, CommitMode::Async),
+                _ = commit.tick() => {
+                    self.consumer.context().commit(&self.consumer, CommitMode::Async);
+                    dispatcher.take_back(&self.consumer, &mut self.assigned).await;
+                }
                 message = self.consumer.recv() => match message {
                     Ok(message) => {
                         // A partition is recovered before its first request is taken.
@@ -111,12 +114,34 @@ impl<C: Caller> Dispatcher<C> {
     async fn take_over(&self, partitions: Vec<i32>) {
         for partition in partitions {
             // It may have been taken away again while others were read; an epoch here would then fence its owner.
-            if self.deliveries.ownership.is_given(partition) {
+            if self.deliveries.ownership.missing().contains(&partition) {
                 let owned = self.begin(partition).await;
                 self.deliveries.ownership.assign(partition, owned);
             }
         }
         self.joined.store(true, Ordering::Release);
+    }
+
+    /// Takes partitions over again that an epoch record took away while the group says that they are this replica's:
+    /// whoever wrote it has lost them again, or was nobody of ours. What was passed over meanwhile is read again.
+    async fn take_back(
+        &self,
+        consumer: &StreamConsumer<Partitions>,
+        assigned: &mut mpsc::UnboundedReceiver<Vec<i32>>,
+    ) {
+        while let Ok(partitions) = assigned.try_recv() {
+            self.take_over(partitions).await;
+        }
+        for partition in self.deliveries.ownership.missing() {
+            let owned = self.begin(partition).await;
+            let topic = self.deliveries.appender.log().topic(Topic::Requests);
+            match consumer.seek(topic, partition, Offset::Offset(owned.recovered.next), None) {
+                Ok(()) => self.deliveries.ownership.assign(partition, owned),
+                Err(error) => {
+                    tracing::warn!(partition, %error, "a partition cannot be read again; trying again")
+                }
+            }
+        }
     }
 
     /// Without knowing what was started, taking requests could do something twice: so this is tried until it works.

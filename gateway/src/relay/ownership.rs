@@ -117,9 +117,11 @@ impl Ownership {
         }
     }
 
-    /// Whether the group has not taken the partition away again.
-    pub(super) fn is_given(&self, partition: i32) -> bool {
-        self.slot(partition).is_some_and(|slot| slot.given)
+    /// Partitions that the group has given to this replica, and that are not in its hands: not yet, or because of an
+    /// epoch record behind which nobody stands.
+    pub(super) fn missing(&self) -> Vec<i32> {
+        let missing = |slot: &Slot| slot.given && slot.owned.is_none();
+        self.numbers().filter(|partition| self.slot(*partition).is_some_and(|slot| missing(&slot))).collect()
     }
 
     pub(super) fn assign(&self, partition: i32, owned: Owned) {
@@ -288,10 +290,12 @@ mod tests {
     fn what_the_group_took_away_meanwhile_is_not_owned() {
         let ownership = ownership();
         ownership.take_back(1);
-        assert!(!ownership.is_given(1) && ownership.is_given(3));
         ownership.assign(1, Owned::new(20, Recovered::default()));
         assert_eq!(ownership.epoch_of(1), None);
         assert!(ownership.enter(1).is_none());
+        assert!(ownership.missing().is_empty());
+        ownership.fenced(3, 30);
+        assert_eq!(ownership.missing(), [3], "the group still says that it is ours");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Recovered {
     /// Requests that may have a history.
     pub(super) inherited: Inherited,
     pub(super) histories: HashMap<RelayId, History>,
+    /// Where reading the requests goes on.
+    pub(super) next: i64,
 }
 
 /// Reads the events of `partition` that may concern a request that is not yet committed for `group`.
@@ -53,12 +55,12 @@ pub(super) fn recover(
         _ => first,
     };
     if offset >= until {
-        return Ok(Recovered::default());
+        return Ok(Recovered { next: until, ..Recovered::default() });
     }
     let (low, high) = log.extent(&consumer, Topic::Events, partition, ASK)?;
     let from = element.and_then(|element| element.metadata().parse().ok()).unwrap_or(low).clamp(low, high);
     let histories = read(&consumer, events, partition, from..high, found)?;
-    Ok(Recovered { inherited: Inherited { until, events: from }, histories })
+    Ok(Recovered { inherited: Inherited { until, events: from }, histories, next: offset })
 }
 
 fn read(
