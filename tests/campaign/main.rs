@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use common::bed::Bed;
 use common::crowd::Crowd;
 use common::scene::Scene;
@@ -78,7 +79,9 @@ async fn run(options: &Options) -> Result {
         })
         .await?;
         let fault = Fault::of(number);
-        fault.happen(&mut scene, number).await?;
+        fault.happen(&mut scene, number).await.with_context(|| {
+            format!("fault {number}, {}; the log's output ends with:\n{}", fault.name(), scene.bed.output())
+        })?;
         counts[fault as usize] += 1;
         done.fetch_add(1, Ordering::Relaxed);
     }

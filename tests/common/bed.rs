@@ -4,6 +4,7 @@
 use nix::sys::signal::Signal;
 
 use super::broker::Broker;
+use super::program::tail;
 use super::{Gateway, Result, Settings};
 
 pub(crate) enum Bed {
@@ -27,6 +28,14 @@ impl Bed {
         match self {
             Self::Embedded(gateway) => &gateway.log,
             Self::Kafka(broker) => &broker.bootstrap,
+        }
+    }
+
+    /// The end of what it has printed.
+    pub(crate) fn output(&self) -> String {
+        match self {
+            Self::Embedded(gateway) => tail(&gateway.output()),
+            Self::Kafka(broker) => tail(&broker.output()),
         }
     }
 

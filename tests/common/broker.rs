@@ -45,6 +45,10 @@ impl Broker {
         Ok(())
     }
 
+    pub(crate) fn output(&self) -> String {
+        self.program.output()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) -> Result {
         self.program.signal(signal)
     }
